@@ -1,0 +1,138 @@
+"""Everything a plugin author imports. Importing it loads no torch; the heavy names load on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from dbtssl.config import Config, infra
+from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window
+from dbtssl.errors import ConfigError, DataError, DbtsslError, PluginError
+from dbtssl.interfaces import (
+    Aggregator,
+    Batch,
+    Crop,
+    FineTuner,
+    Groups,
+    Labelled,
+    Level,
+    Method,
+    Objective,
+    Photometry,
+    RawVolume,
+    Reported,
+    Run,
+    Sampler,
+    Source,
+    Step,
+    ViewSpec,
+)
+from dbtssl.plugins.hookspec import API_VERSION, Register, hookimpl
+from dbtssl.progress import progress
+
+if TYPE_CHECKING:
+    from dbtssl.data.store import Slices
+    from dbtssl.inference.patches import PatchRule
+    from dbtssl.nn.backbones import create_encoder
+    from dbtssl.nn.classifier import PatchClassifier
+    from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
+    from dbtssl.nn.monitors import feature_std
+    from dbtssl.nn.queue import Queue
+    from dbtssl.nn.split_batchnorm import split_batchnorm
+    from dbtssl.nn.stages import discriminative_groups, stages
+    from dbtssl.nn.teacher import MomentumTeacher
+    from dbtssl.training.finetune import slice_auc, train_patches, training_mode
+    from dbtssl.training.finetune_augment import LightAugment
+
+__all__ = [
+    "API_VERSION",
+    "Aggregator",
+    "Batch",
+    "Box",
+    "Cohort",
+    "Config",
+    "ConfigError",
+    "Crop",
+    "DataError",
+    "DbtsslError",
+    "Field",
+    "FineTuner",
+    "Groups",
+    "Label",
+    "Labelled",
+    "Level",
+    "LightAugment",
+    "Method",
+    "MomentumTeacher",
+    "Objective",
+    "PatchClassifier",
+    "PatchRule",
+    "Photometry",
+    "PluginError",
+    "Queue",
+    "RawVolume",
+    "Rect",
+    "Register",
+    "Reported",
+    "Run",
+    "Sampler",
+    "SliceRef",
+    "Slices",
+    "Source",
+    "Step",
+    "ViewSpec",
+    "Volume",
+    "Window",
+    "create_encoder",
+    "discriminative_groups",
+    "feature_std",
+    "gather",
+    "hookimpl",
+    "infra",
+    "progress",
+    "rank",
+    "shuffle",
+    "slice_auc",
+    "split_batchnorm",
+    "stages",
+    "train_patches",
+    "training_mode",
+    "unshuffle",
+    "world_size",
+]
+
+_HEAVY = {
+    "LightAugment": "dbtssl.training.finetune_augment",
+    "MomentumTeacher": "dbtssl.nn.teacher",
+    "PatchClassifier": "dbtssl.nn.classifier",
+    "PatchRule": "dbtssl.inference.patches",
+    "Queue": "dbtssl.nn.queue",
+    "Slices": "dbtssl.data.store",
+    "create_encoder": "dbtssl.nn.backbones",
+    "discriminative_groups": "dbtssl.nn.stages",
+    "feature_std": "dbtssl.nn.monitors",
+    "gather": "dbtssl.nn.distributed",
+    "rank": "dbtssl.nn.distributed",
+    "shuffle": "dbtssl.nn.distributed",
+    "slice_auc": "dbtssl.training.finetune",
+    "split_batchnorm": "dbtssl.nn.split_batchnorm",
+    "stages": "dbtssl.nn.stages",
+    "train_patches": "dbtssl.training.finetune",
+    "training_mode": "dbtssl.training.finetune",
+    "unshuffle": "dbtssl.nn.distributed",
+    "world_size": "dbtssl.nn.distributed",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HEAVY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HEAVY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Benchmark: spec, stages, plan, result store."""

@@ -1,0 +1,167 @@
+"""The first stages: the phantom where no data is given, and the prepared data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from dbtssl.benchmark.store import Stage, file_hash
+from dbtssl.config import digest, result_fields, validate
+from dbtssl.data.phantom_source import MARKER, is_phantom
+from dbtssl.data.split import Split, split_patients
+from dbtssl.data.store import PreparedDataset
+from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.plugins.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.store import Output
+    from dbtssl.interfaces import RawVolume
+
+PREPARE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared data set and its split: what every later stage reads."""
+
+    dataset: PreparedDataset
+    split: Split
+
+    def key(self) -> dict[str, str]:
+        """The content hashes that later stages depend on."""
+        return {"data": self.dataset.digest, "split": self.split.digest}
+
+
+def phantom_root(spec: Spec) -> Path:
+    """The folder of the phantom that ``spec`` asks for, in the user's cache; not made here."""
+    from dbtssl.phantom.config import PhantomConfig
+
+    config = validate(PhantomConfig, spec.data.phantom, "data.phantom")
+    name = digest(result_fields(config))[:16]
+    return platformdirs.user_cache_path("dbtssl") / "phantom" / name
+
+
+def find_volumes(spec: Spec) -> tuple[Path, Sequence[RawVolume]]:
+    """The volumes below the source's root; a phantom that is not there yet is made first."""
+    source = registry().build("source", spec.data.source, spec.data.options)
+    if spec.data.root:
+        if spec.data.phantom:
+            raise ConfigError(
+                "data.root and data.phantom are both given",
+                hint="remove data.root to make the phantom, or data.phantom to read the folder",
+            )
+        root = Path(spec.data.root).expanduser()
+    elif spec.data.source == "phantom":
+        from dbtssl.phantom.config import PhantomConfig
+        from dbtssl.phantom.write import write_cohort
+
+        root = phantom_root(spec)
+        config = validate(PhantomConfig, spec.data.phantom, "data.phantom")
+        write_cohort(config, root, spec.run.jobs or None)
+    else:
+        raise ConfigError(
+            f"source {spec.data.source!r} needs a folder",
+            hint=f"dbtssl benchmark --data {spec.data.source}:FOLDER",
+        )
+    return root, source.volumes(root)
+
+
+def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
+    """The stage that turns DICOM files into the prepared store."""
+    from dbtssl.data.prepare import PrepareConfig, prepare
+
+    config = validate(PrepareConfig, spec.prepare, "prepare")
+
+    def run(folder: Path) -> None:
+        prepare(
+            spec.data.source,
+            raws,
+            folder,
+            config,
+            phantom=is_phantom(root),
+            jobs=spec.run.jobs or None,
+        )
+
+    return Stage(
+        name="prepare",
+        label=spec.data.source,
+        version=PREPARE_VERSION,
+        config={
+            "source": spec.data.source,
+            "options": spec.data.options,
+            "prepare": result_fields(config),
+        },
+        parents={"files": listing(root, raws)},
+        outputs=("dataset.json", "volumes.parquet", "boxes.parquet"),
+        run=run,
+    )
+
+
+def open_data(spec: Spec, get: Callable[[Stage], Output | None]) -> Data | None:
+    """The prepared data set and its split; None where ``get`` only looks and the data set is not there yet."""
+    root = Path(spec.data.root).expanduser() if spec.data.root else None
+    if root is not None and (root / "dataset.json").is_file():
+        dataset = PreparedDataset.open(root)
+    else:
+        output = get(prepare_stage(spec, *find_volumes(spec)))
+        if output is None:
+            return None
+        dataset = PreparedDataset.open(output.folder)
+    return Data(dataset, make_split(spec, dataset))
+
+
+def must_make_phantom(spec: Spec) -> bool:
+    """Whether ``spec`` asks for a phantom that is not in the cache yet."""
+    return not spec.data.root and not is_phantom(phantom_root(spec))
+
+
+def source_state(spec: Spec) -> str:
+    """A hash of what the source holds now; empty where a phantom has still to be made."""
+    root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
+    if spec.data.root and (root / "dataset.json").is_file():
+        return file_hash(root / "dataset.json")
+    if must_make_phantom(spec):
+        return ""
+    source = registry().build("source", spec.data.source, spec.data.options)
+    return listing(root, source.volumes(root))
+
+
+def make_split(spec: Spec, dataset: PreparedDataset) -> Split:
+    """The patient-wise split, refused where a part cannot be trained on or scored."""
+    split = split_patients(
+        dataset.cohort,
+        ratios=spec.split.ratios,
+        seed=spec.split.seed,
+        actionable=protocol(spec.protocol).actionable,
+    )
+    split.check()
+    return split
+
+
+def listing(root: Path, raws: Sequence[RawVolume]) -> str:
+    """A hash of what is below ``root``: the records, and name, size and time of every file."""
+    rows: list[Any] = []
+    for raw in raws:
+        try:
+            stat = raw.path.stat()
+        except OSError as exc:
+            raise DataError(f"volume {raw.volume.id}: {raw.path} cannot be read: {exc}") from None
+        rows.append(
+            [
+                raw.volume.id,
+                int(raw.volume.label),
+                [[b.z, b.x, b.y, b.width, b.height, int(b.label)] for b in raw.volume.boxes],
+                raw.path.name,
+                stat.st_size,
+                stat.st_mtime_ns,
+            ]
+        )
+    marker = file_hash(root / MARKER) if is_phantom(root) else ""
+    return digest([sorted(rows), marker])

@@ -1,0 +1,131 @@
+"""The record of a run, `benchmark.json`: enough to print its table again without a network or a plugin being loaded.
+
+A benchmark that is asked for again with nothing changed is answered from its record: `request` hashes everything that
+could change an answer (specification, data files, code of dbtssl and of every plugin).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+import dbtssl
+from dbtssl.benchmark.dataset import source_state
+from dbtssl.benchmark.store import write_atomic
+from dbtssl.config import Config, digest, result_fields
+from dbtssl.evaluation.values import Score
+from dbtssl.interfaces import Reported
+from dbtssl.plugins.registry import registry
+from dbtssl.report.table import Entry, Table, build_table
+
+if TYPE_CHECKING:
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.store import Store
+
+RECORD = "benchmark.json"
+FORMAT = 1
+
+
+class StageRecord(Config):
+    """A stage that the run used."""
+
+    stage: str = Field(description="name of the stage")
+    of: str = Field(description="row and seed, or source")
+    key: str = Field(description="key in the store")
+
+
+class RowRecord(Config):
+    """A row and seed of the table."""
+
+    method: str = Field(description="the row's name")
+    backbone: str = Field(description="the encoder")
+    finetuner: str = Field(description="the fine-tuning strategy")
+    seed: int = Field(description="the seed")
+    epochs_done: int | None = Field(description="pretraining epochs of this run")
+    epochs_planned: int | None = Field(description="pretraining epochs of the method's paper")
+    reported: tuple[Reported, ...] = Field(description="the paper's own rows")
+    score: str = Field(description="key of the score stage; empty where the row failed")
+    failure: str = Field(default="", description="why there is no score")
+
+
+class Record(Config):
+    """Everything that a table says about one run, and where its parts lie."""
+
+    format: int = Field(default=FORMAT, description="version of this file")
+    request: str = Field(description="hash of everything that was asked for")
+    title: str = Field(description="title of the table")
+    phantom: bool = Field(description="whether the data are a phantom")
+    data: str = Field(description="content hash of the prepared data set")
+    split: str = Field(description="hash of the split")
+    spec: dict[str, Any] = Field(description="the specification, resolved")
+    stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
+    rows: tuple[RowRecord, ...] = Field(description="rows of the table")
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Row and seed to the reason why it has no score."""
+        return {f"{r.method}, seed {r.seed}": r.failure for r in self.rows if r.failure}
+
+
+def request_digest(spec: Spec) -> str:
+    """A hash of the specification, the source's files, and the code of dbtssl and of every plugin."""
+    root = Path(dbtssl.__file__).parent
+    code = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        code.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    plugins = sorted(
+        component.fingerprint()
+        for plugin in registry().plugins
+        for component in plugin.components
+        if not component.module.startswith("dbtssl.")
+    )
+    return digest([result_fields(spec), source_state(spec), code.hexdigest(), plugins])
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Write ``benchmark.json`` into ``folder``, whole or not at all."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True)
+    write_atomic(folder / RECORD, text + "\n")
+
+
+def recall(folder: Path, spec: Spec, store: Store) -> Record | None:
+    """The record of an earlier run of the same request, with every stage still in the store; else None."""
+    try:
+        record = Record.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
+        return None
+    if record.failures or record.request != request_digest(spec):
+        return None
+    if any(store.open(stage.stage, stage.key) is None for stage in record.stages):
+        return None
+    return record
+
+
+def record_table(record: Record, store: Store) -> Table:
+    """The table of a run, from its record and its score stages alone."""
+    return build_table(
+        record.title,
+        [_entry(row, store) for row in record.rows],
+        phantom=record.phantom,
+    )
+
+
+def _entry(row: RowRecord, store: Store) -> Entry:
+    score = None
+    if row.score and (output := store.open("score", row.score)):
+        score = Score.from_json((output.folder / "score.json").read_text(encoding="utf-8"))
+    return Entry(
+        method=row.method,
+        backbone=row.backbone,
+        finetuner=row.finetuner,
+        seed=row.seed,
+        score=score,
+        epochs_done=row.epochs_done,
+        epochs_planned=row.epochs_planned,
+        reported=row.reported,
+        failure=row.failure,
+    )

@@ -1,0 +1,86 @@
+"""What a user keeps of a run: the table on the screen and in files, and the record beside it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dbtssl.benchmark.record import (
+    Record,
+    RowRecord,
+    StageRecord,
+    recall,
+    record_table,
+    request_digest,
+    write_record,
+)
+from dbtssl.benchmark.store import Store
+from dbtssl.config import result_fields
+from dbtssl.errors import PluginError
+from dbtssl.report.terminal import print_table
+from dbtssl.report.write import write_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbtssl.benchmark.run import Outcome, Scored
+    from dbtssl.benchmark.spec import Spec
+
+
+def benchmark(spec: Spec, out: Path) -> Record:
+    """Run ``spec``, or find it done; print the table and write it below ``out``.
+
+    Raises `PluginError` at the end where a row failed, so that a script sees it; the other rows are kept.
+    """
+    folder, store = out / spec.name, Store(out / "store")
+    executed = 0
+    record = recall(folder, spec, store)
+    if record is None:
+        from dbtssl.benchmark.run import run_benchmark
+
+        outcome = run_benchmark(spec, out)
+        executed = outcome.executed
+        record = _record(spec, outcome, request_digest(spec))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_record(record, folder)
+    table = record_table(record, store)
+    written = write_table(table, folder)
+    print_table(table)
+    found = len(record.stages) - executed
+    print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
+    print(f"written: {', '.join(str(path) for path in written)}", file=sys.stderr)
+    if record.failures:
+        lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
+        raise PluginError(
+            f"{len(record.failures)} of {len(record.rows)} rows failed:\n{lines}",
+            hint="the other rows are kept; mend the cause and run again, --debug shows the traceback",
+        )
+    return record
+
+
+def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
+    return Record(
+        request=request,
+        title=spec.title or spec.name,
+        phantom=outcome.data.dataset.phantom,
+        data=outcome.data.dataset.digest,
+        split=outcome.data.split.digest,
+        spec=result_fields(spec),
+        stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
+        rows=tuple(_row(scored) for scored in outcome.scored),
+    )
+
+
+def _row(scored: Scored) -> RowRecord:
+    row = scored.row
+    return RowRecord(
+        method=row.name,
+        backbone=row.backbone.name,
+        finetuner=getattr(row.finetuner.config, "strategy", row.finetuner.name),
+        seed=scored.seed,
+        epochs_done=scored.epochs,
+        epochs_planned=row.planned_epochs,
+        reported=row.method.reported,
+        score=scored.score,
+        failure=scored.failure,
+    )

@@ -1,0 +1,183 @@
+"""From a row of the specification to resolved, checked components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dbtssl.config import Config, did_you_mean, result_fields, validate
+from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.plugins.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbtssl.benchmark.spec import BackboneSpec, RowSpec, Spec
+    from dbtssl.evaluation.protocol import Protocol
+    from dbtssl.interfaces import Method
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component and its resolved configuration."""
+
+    kind: str
+    name: str
+    config: Config
+
+    def build(self, *args: Any) -> Any:
+        """Construct the component: ``Cls(*args, **config)``."""
+        return registry().build(self.kind, self.name, self.config.model_dump(), *args)
+
+    def key(self) -> dict[str, Any]:
+        """What decides the result: name, resolved configuration, and the plugin's own code."""
+        return {
+            "name": self.name,
+            "config": result_fields(self.config),
+            "code": registry().component(self.kind, self.name).fingerprint(),
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of the table, resolved: every default filled in, every key checked."""
+
+    name: str
+    method: Method
+    preset: str
+    backbone: BackboneSpec
+    objective: Part | None
+    sampler: Part | None
+    pretrain: Config | None
+    finetuner: Part
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """Pretraining epochs of the method's paper."""
+        return self.method.pretrain.get("epochs")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Everything that a specification names, found and checked."""
+
+    rows: tuple[Row, ...]
+    patch: Part
+    slice: Part
+    protocol: Protocol
+
+
+def resolve(spec: Spec) -> Resolved:
+    """Check everything that ``spec`` names before any work is done; all errors in one `ConfigError`."""
+    from dbtssl.data.prepare import PrepareConfig
+    from dbtssl.phantom.config import PhantomConfig
+
+    errors: list[DbtsslError] = []
+
+    def attempt(make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except DbtsslError as exc:
+            errors.append(exc)
+            return None
+
+    rows = [
+        attempt(partial(_row, name, spec.method.get(name), spec, attempt)) for name in spec.methods
+    ]
+    patch = attempt(lambda: _part("aggregator", spec.aggregate.patch, {}))
+    slice_ = attempt(lambda: _part("aggregator", spec.aggregate.slice, {}))
+    chosen = attempt(lambda: protocol(spec.protocol))
+    attempt(lambda: _part("source", spec.data.source, spec.data.options))
+    attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
+    attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        messages = dict.fromkeys(exc.message for exc in errors)
+        raise ConfigError("\n".join(messages), hint=errors[0].hint)
+    return Resolved(tuple(rows), patch, slice_, chosen)
+
+
+def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
+    cls = registry().load(kind, name)
+    return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
+
+
+def _row(
+    name: str,
+    row: RowSpec | None,
+    spec: Spec,
+    attempt: Callable[[Callable[[], Any]], Any],
+) -> Row:
+    from dbtssl.training.pretrain import PretrainConfig
+
+    method_name = (row.method if row else "") or name
+    method: Method = registry().load("method", method_name)
+    preset_name = row.preset if row else ""
+    preset = _preset(method_name, method, preset_name)
+
+    def merged(part: str, *layers: dict[str, Any]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        own = getattr(row, part) if row else {}
+        for layer in (layers[0], preset.get(part, {}), *layers[1:], own):
+            out |= layer
+        return out
+
+    objective = sampler = pretrain = None
+    if method.objective is not None:
+        objective_name, sampler_name = method.objective, method.sampler
+        objective = attempt(
+            lambda: _part(
+                "objective",
+                objective_name,
+                merged("objective", method.objective_config),
+                f"{name}: objective.{objective_name}",
+            )
+        )
+        if sampler_name is None:
+            raise ConfigError(f"method {method_name!r} has an objective and no sampler")
+        sampler = attempt(
+            lambda: _part(
+                "sampler",
+                sampler_name,
+                merged("sampler", method.sampler_config),
+                f"{name}: sampler.{sampler_name}",
+            )
+        )
+        pretrain = attempt(
+            lambda: validate(
+                PretrainConfig,
+                merged("pretrain", method.pretrain, spec.pretrain),
+                f"{name}: pretrain",
+            )
+        )
+    elif row and (row.objective or row.sampler or row.pretrain):
+        raise ConfigError(
+            f"row {name!r}: method {method_name!r} does no pretraining",
+            hint="remove its objective, sampler and pretrain tables",
+        )
+    finetuner = attempt(
+        lambda: _part(
+            "finetuner",
+            method.finetuner,
+            merged("finetune", method.finetuner_config, spec.finetune),
+            f"{name}: finetuner.{method.finetuner}",
+        )
+    )
+    backbone = (row.backbone if row else None) or spec.backbone
+    return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner)
+
+
+def _preset(method: str, definition: Method, name: str) -> dict[str, dict[str, Any]]:
+    if not name:
+        return {}
+    if name not in definition.presets:
+        known = sorted(definition.presets)
+        raise ConfigError(
+            f"method {method!r} has no preset {name!r}.{did_you_mean(name, known)} "
+            f"Known: {', '.join(known) or 'none'}.",
+            hint="choose one of these, or leave preset out",
+        )
+    return definition.presets[name]

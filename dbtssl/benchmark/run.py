@@ -1,0 +1,172 @@
+"""Run a benchmark, or plan it: every row through its stages, shared stages once, one table at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
+from dbtssl.benchmark.rows import resolve
+from dbtssl.benchmark.stages import (
+    Context,
+    finetune_stage,
+    predict_stage,
+    pretrain_stage,
+    score_stage,
+)
+from dbtssl.benchmark.store import Output, Stage, Store
+from dbtssl.errors import DataError, DbtsslError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dbtssl.benchmark.rows import Resolved, Row
+    from dbtssl.benchmark.spec import Spec
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stage in the plan: ``status`` is ``done`` or ``run``; no key where parents are missing."""
+
+    stage: str
+    label: str
+    status: str
+    seconds: float | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row and a seed with the key of its score stage; ``failure`` says why there is none."""
+
+    row: Row
+    seed: int
+    score: str = ""
+    epochs: int | None = None
+    failure: str = ""
+
+
+@dataclass
+class Executor:
+    """Gets stages from the store; when ``dry``, only looks whether they are there."""
+
+    store: Store
+    dry: bool = False
+    lines: list[Line] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+
+    def get(self, stage: Stage) -> Output | None:
+        """The stage's output; None when dry and not there yet."""
+        output = self.store.find(stage) if self.dry else self.store.get(stage)
+        if stage.key not in self._seen:
+            self._seen.add(stage.key)
+            done = output is not None and (self.dry or output.reused)
+            self.lines.append(
+                Line(
+                    stage.name,
+                    stage.label,
+                    "done" if done else "run",
+                    output.seconds if output else None,
+                    stage.key,
+                )
+            )
+        return output
+
+    def later(self, name: str, label: str) -> None:
+        """A stage whose parents are not there yet."""
+        self.lines.append(Line(name, label, "run"))
+
+    @property
+    def executed(self) -> int:
+        """How many stages were made, or would be."""
+        return sum(line.status != "done" for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: the rows, the data, and which stages were made."""
+
+    data: Data
+    scored: tuple[Scored, ...]
+    lines: tuple[Line, ...]
+    executed: int
+
+
+def run_benchmark(spec: Spec, out: Path) -> Outcome:
+    """Every row of ``spec`` through its stages; what is in the store below ``out`` is not done again."""
+    resolved = resolve(spec)
+    executor = Executor(Store(out / "store"))
+    data = open_data(spec, executor.get)
+    assert data is not None, "an executor that is not dry makes what is missing"
+    ctx = Context(spec, data)
+    scored = tuple(
+        _guarded(row, seed, partial(_row, executor, ctx, row, seed, resolved))
+        for row in resolved.rows
+        for seed in spec.seeds
+    )
+    return Outcome(data, scored, tuple(executor.lines), executor.executed)
+
+
+def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
+    """What `run_benchmark` would do, stage by stage; nothing is made."""
+    resolved = resolve(spec)
+    executor = Executor(Store(out / "store"), dry=True)
+    if must_make_phantom(spec):
+        executor.later("phantom", spec.data.source)
+        executor.later("prepare", spec.data.source)
+        data = None
+    else:
+        data = open_data(spec, executor.get)
+    for row in resolved.rows:
+        for seed in spec.seeds:
+            if data is None:
+                label = f"{row.name}, seed {seed}"
+                for name in ("pretrain", "finetune", "predict", "score"):
+                    if name != "pretrain" or row.objective:
+                        executor.later(name, label)
+            else:
+                _row(executor, Context(spec, data), row, seed, resolved)
+    return executor.lines
+
+
+def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved) -> Scored:
+    label = f"{row.name}, seed {seed}"
+    pretrained: Output | None = None
+    epochs: int | None = None
+    if row.objective is not None:
+        pretrained = executor.get(pretrain_stage(ctx, row, seed))
+        epochs = getattr(row.pretrain, "epochs", None)
+        if pretrained is None:
+            for name in ("finetune", "predict", "score"):
+                executor.later(name, label)
+            return Scored(row, seed)
+    finetuned = executor.get(finetune_stage(ctx, row, seed, pretrained))
+    if finetuned is None:
+        executor.later("predict", label)
+        executor.later("score", label)
+        return Scored(row, seed)
+    predicted = executor.get(predict_stage(ctx, row, seed, finetuned))
+    if predicted is None:
+        executor.later("score", label)
+        return Scored(row, seed)
+    stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
+    executor.get(stage)
+    return Scored(row, seed, stage.key, epochs)
+
+
+def _guarded(row: Row, seed: int, work: Callable[[], Scored]) -> Scored:
+    """A method that fails becomes a row that says so; bad data and a full disk end the run."""
+    try:
+        return work()
+    except DataError:
+        raise
+    except PluginError as exc:
+        return Scored(row, seed, failure=exc.message)
+    except DbtsslError:
+        raise
+    except OSError:
+        raise
+    except Exception as exc:
+        return Scored(row, seed, failure=f"{type(exc).__name__}: {exc}")

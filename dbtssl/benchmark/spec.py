@@ -1,0 +1,151 @@
+"""The benchmark's specification: a TOML file, strict, with every error at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from dbtssl.config import Config, infra, load_toml, set_key, validate
+from dbtssl.errors import ConfigError
+
+Tables = dict[str, Any]
+
+
+class DataSpec(Config):
+    """Where the volumes come from."""
+
+    source: str = Field(default="phantom", description="name of a source of data")
+    root: str = Field(
+        default="",
+        description="folder of the source, or a prepared data set; empty: the phantom is made and cached",
+    )
+    phantom: Tables = Field(
+        default_factory=dict, description="keys of PhantomConfig, for the phantom that is made"
+    )
+    options: Tables = Field(default_factory=dict, description="keys of the source's Config")
+
+
+class SplitSpec(Config):
+    """Patient-wise split, stratified by the patient's worst label."""
+
+    ratios: tuple[float, float, float] = Field(
+        default=(0.7, 0.1, 0.2), description="train, validation, test (SIFT-DBT, section 3.1)"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the split, apart from the runs' seeds")
+
+
+class BackboneSpec(Config):
+    """The encoder."""
+
+    name: str = Field(default="cnn7", description="a timm model, or a registered backbone")
+    args: Tables = Field(default_factory=dict, description="keyword arguments of the model")
+
+
+class PredictSpec(Config):
+    """Which patches are looked at, in validation and in test."""
+
+    patches: int = Field(default=20, ge=1, le=400, description="patches a slice (the paper's M)")
+    patch_size: int = Field(
+        default=448, ge=8, description="side of a patch in pixels of the prepared slice"
+    )
+    min_tissue: float = Field(
+        default=0.01, ge=0, le=1, description="least share of tissue in a patch, both classes alike"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the patch positions")
+
+
+class AggregateSpec(Config):
+    """Patches to slice, slices to volume."""
+
+    patch: str = Field(default="mean", description="aggregator over the patches of a slice")
+    slice: str = Field(default="max", description="aggregator over the slices of a volume")
+
+
+class RowSpec(Config):
+    """One row of the table: a method with a preset and changed keys."""
+
+    method: str = Field(default="", description="the method; default: the row's own name")
+    preset: str = Field(default="", description="a preset of the method")
+    backbone: BackboneSpec | None = Field(
+        default=None, description="the row's own encoder; default: the benchmark's"
+    )
+    objective: Tables = Field(default_factory=dict, description="keys of the objective's Config")
+    sampler: Tables = Field(default_factory=dict, description="keys of the sampler's Config")
+    pretrain: Tables = Field(default_factory=dict, description="keys of PretrainConfig")
+    finetune: Tables = Field(default_factory=dict, description="keys of the fine-tuner's Config")
+
+
+class RunSpec(Config):
+    """How it is run; none of it decides a result."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = infra("auto", description="device kind")
+    workers: int = infra(0, ge=0, description="loader processes of a training")
+    jobs: int = infra(0, ge=0, description="processes that make and prepare volumes; 0: one a core")
+
+
+class Spec(Config):
+    """One benchmark."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="name of the output folder")
+    title: str = Field(default="", description="title of the table")
+    methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
+    protocol: str = Field(default="strict", description="name of the protocol")
+    data: DataSpec = Field(default=DataSpec(), description="where the volumes come from")
+    prepare: Tables = Field(default_factory=dict, description="keys of PrepareConfig")
+    split: SplitSpec = Field(default=SplitSpec(), description="the split")
+    backbone: BackboneSpec = Field(default=BackboneSpec(), description="the encoder")
+    pretrain: Tables = Field(
+        default_factory=dict, description="keys of PretrainConfig, for every method that pretrains"
+    )
+    finetune: Tables = Field(
+        default_factory=dict, description="keys of the fine-tuner's Config, for every method"
+    )
+    predict: PredictSpec = Field(default=PredictSpec(), description="patches at test")
+    aggregate: AggregateSpec = Field(default=AggregateSpec(), description="aggregators")
+    method: dict[str, RowSpec] = Field(
+        default_factory=dict, description="[method.NAME]: what is special about one row"
+    )
+    run: RunSpec = Field(default=RunSpec(), description="how it is run")
+
+    @field_validator("methods", "seeds")
+    @classmethod
+    def _no_repeats(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError("different entries")
+        return values
+
+
+def builtin_spec(name: str) -> Path:
+    """The path of a specification that the project carries, in a checkout and in an installed wheel."""
+    package = Path(__file__).parent
+    for folder in (package / "specs", package.parents[1] / "benchmarks"):
+        if (path := folder / f"{name}.toml").is_file():
+            return path
+    raise ConfigError(f"the specification {name}.toml is missing from this installation")
+
+
+def load_spec(path: Path, data: str | None = None, assignments: tuple[str, ...] = ()) -> Spec:
+    """Read a specification and apply ``--data SOURCE:ROOT`` and ``--set KEY=VALUE``, then check it."""
+    tables = load_toml(path)
+    if data is not None:
+        source, colon, root = data.partition(":")
+        if not source or (colon and not root):
+            raise ConfigError(
+                f"--data {data}: expected SOURCE:ROOT",
+                hint="for example --data bcs-dbt:/data/BCS-DBT",
+            )
+        tables["data"] = {"source": source, "root": root}
+    spec = validate(Spec, tables, file=str(path))
+    if stray := sorted(set(spec.method) - set(spec.methods)):
+        raise ConfigError(
+            f"{path}: [method.{stray[0]}] belongs to no row; methods = {', '.join(spec.methods)}",
+            hint="add it to methods, or remove the table",
+        )
+    if not assignments:
+        return spec
+    for assignment in assignments:
+        set_key(tables, assignment)
+    return validate(Spec, tables, file=f"{path} with --set")

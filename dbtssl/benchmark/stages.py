@@ -1,0 +1,246 @@
+"""The stages of one row: pretrain, finetune, predict, score. Each is a pure function into a folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.config import result_fields
+from dbtssl.errors import PluginError
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.inference.patches import PatchRule
+from dbtssl.interfaces import Labelled, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    from dbtssl.benchmark.dataset import Data
+    from dbtssl.benchmark.rows import Part, Row
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.store import Output
+
+PRETRAIN_VERSION = FINETUNE_VERSION = PREDICT_VERSION = SCORE_VERSION = 1
+ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all stages of a benchmark share."""
+
+    spec: Spec
+    data: Data
+
+    @property
+    def rule(self) -> PatchRule:
+        """The size of a patch and the tissue it must hold, in training and in test."""
+        return PatchRule(self.spec.predict.patch_size, self.spec.predict.min_tissue)
+
+    def labelled(self, part: Sequence[int]) -> Labelled:
+        """The slices of some volumes, with the protocol's labels."""
+        from dbtssl.data.labels import abnormal_slices
+
+        before, after = protocol(self.spec.protocol).lesion_window
+        slices = self.data.dataset.slices(part)
+        return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
+
+    def label_key(self) -> dict[str, Any]:
+        """What decides the labels of slices."""
+        chosen = protocol(self.spec.protocol)
+        return {
+            "lesion_window": list(chosen.lesion_window),
+            "actionable": chosen.actionable,
+        }
+
+
+def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
+    """Self-supervised pretraining on the training patients; no label is read."""
+    objective_part, sampler_part, config = row.objective, row.sampler, row.pretrain
+    if objective_part is None or sampler_part is None or config is None:
+        raise ValueError(f"row {row.name} does no pretraining")
+
+    def run(folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        from dbtssl.training.loop import CHECKPOINT
+        from dbtssl.training.pretrain import PretrainConfig, pretrain
+
+        assert isinstance(config, PretrainConfig)
+        encoder = _new_encoder(row, seed)
+        objective = objective_part.build(encoder)
+        result = pretrain(
+            objective,
+            sampler_part.build(),
+            ctx.data.dataset.slices(ctx.data.split.train),
+            config,
+            seed=seed,
+            folder=folder,
+            accelerator=ctx.spec.run.accelerator,
+            workers=ctx.spec.run.workers,
+        )
+        save_file(_tensors(objective.encoder()), folder / ENCODER)
+        _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
+        (folder / CHECKPOINT).unlink()
+
+    return Stage(
+        name="pretrain",
+        label=f"{row.name}, seed {seed}",
+        version=PRETRAIN_VERSION,
+        config={
+            "backbone": _backbone_key(row),
+            "objective": objective_part.key(),
+            "sampler": sampler_part.key(),
+            "pretrain": result_fields(config),
+            "seed": seed,
+        },
+        parents=ctx.data.key(),
+        outputs=(ENCODER, "result.json"),
+        run=run,
+    )
+
+
+def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None) -> Stage:
+    """From encoder and labelled patients to a patch classifier, chosen on validation."""
+
+    def run(folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        encoder = _new_encoder(row, seed)
+        if pretrained is not None:
+            _load(encoder, pretrained.folder / ENCODER, row.name)
+        classifier = row.finetuner.build().fit(
+            encoder,
+            ctx.labelled(ctx.data.split.train),
+            ctx.labelled(ctx.data.split.val),
+            Run(
+                seed=seed,
+                patches=ctx.rule,
+                folder=folder,
+                accelerator=ctx.spec.run.accelerator,
+                workers=ctx.spec.run.workers,
+            ),
+        )
+        save_file(_tensors(classifier), folder / CLASSIFIER)
+
+    return Stage(
+        name="finetune",
+        label=f"{row.name}, seed {seed}",
+        version=FINETUNE_VERSION,
+        config={
+            "backbone": _backbone_key(row),
+            "finetuner": row.finetuner.key(),
+            "patches": {"size": ctx.rule.size, "min_tissue": ctx.rule.min_tissue},
+            "labels": ctx.label_key(),
+            "seed": seed,
+        },
+        parents=ctx.data.key() | ({"pretrain": pretrained.content} if pretrained else {}),
+        outputs=(CLASSIFIER,),
+        run=run,
+    )
+
+
+def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage:
+    """Logits of every patch of the validation and test slices. The core alone does this."""
+    patches = ctx.spec.predict
+
+    def run(folder: Path) -> None:
+        from dbtssl.inference.predict import predict
+        from dbtssl.nn.classifier import PatchClassifier
+
+        network = getattr(row.finetuner.build(), "classifier", PatchClassifier)
+        classifier = network(_new_encoder(row, seed))
+        _load(classifier, finetuned.folder / CLASSIFIER, row.name)
+        for name in ("val", "test"):
+            table = predict(
+                classifier,
+                ctx.labelled(getattr(ctx.data.split, name)),
+                ctx.rule,
+                count=patches.patches,
+                seed=patches.seed,
+                accelerator=ctx.spec.run.accelerator,
+                what=f"predict {row.name} {name}",
+            )
+            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+
+    return Stage(
+        name="predict",
+        label=f"{row.name}, seed {seed}",
+        version=PREDICT_VERSION,
+        config={"patches": result_fields(patches), "labels": ctx.label_key()},
+        parents=ctx.data.key() | {"finetune": finetuned.content},
+        outputs=("val.parquet", "test.parquet"),
+        run=run,
+    )
+
+
+def score_stage(
+    ctx: Context, row: Row, seed: int, predicted: Output, patch: Part, slice_: Part
+) -> Stage:
+    """Every number of the row's table lines, from its predictions alone."""
+    chosen = protocol(ctx.spec.protocol)
+
+    def run(folder: Path) -> None:
+        from dbtssl.evaluation.score import score
+
+        result = score(
+            pq.read_table(predicted.folder / "test.parquet"),
+            pq.read_table(predicted.folder / "val.parquet"),
+            chosen,
+            patch.build(),
+            slice_.build(),
+        )
+        write_atomic(folder / "score.json", result.to_json())
+
+    return Stage(
+        name="score",
+        label=f"{row.name}, seed {seed}",
+        version=SCORE_VERSION,
+        config={
+            "protocol": result_fields(chosen),
+            "aggregators": {"patch": patch.key(), "slice": slice_.key()},
+        },
+        parents={"predict": predicted.content},
+        outputs=("score.json",),
+        run=run,
+    )
+
+
+def _backbone_key(row: Row) -> dict[str, Any]:
+    return {"name": row.backbone.name, "args": row.backbone.args}
+
+
+def _new_encoder(row: Row, seed: int) -> nn.Module:
+    """The row's encoder with weights that the seed alone decides."""
+    import torch
+
+    from dbtssl.nn.backbones import create_encoder
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_encoder(row.backbone.name, **row.backbone.args)
+
+
+def _tensors(module: nn.Module) -> dict[str, Any]:
+    return {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+
+
+def _load(module: nn.Module, path: Path, row: str) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        module.load_state_dict(load_file(path))
+    except RuntimeError as exc:
+        raise PluginError(
+            f"row {row!r}: the weights in {path.name} do not fit the network they are loaded into: {exc}",
+            hint="encoder() must return a network of the backbone's own shape",
+        ) from None
+
+
+def _write_json(path: Path, data: Any) -> None:
+    write_atomic(path, json.dumps(data, sort_keys=True) + "\n")

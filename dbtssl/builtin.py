@@ -1,0 +1,42 @@
+"""The core's own components, registered through the same hook as everybody else's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbtssl.plugins.hookspec import hookimpl
+
+if TYPE_CHECKING:
+    from dbtssl.plugins.hookspec import Register
+
+DBTSSL_API = 1
+
+
+@hookimpl
+def register_components(register: Register) -> None:
+    """Name the data sources, the plain aggregators, the paper's small backbone and the baseline method."""
+    register(
+        "source",
+        "bcs-dbt",
+        "dbtssl.data.bcs_dbt:BcsDbt",
+        "BCS-DBT as it is downloaded: tables and DICOM",
+    )
+    register(
+        "source",
+        "phantom",
+        "dbtssl.data.phantom_source:Phantom",
+        "the physical phantom of this project",
+    )
+    register(
+        "aggregator", "mean", "dbtssl.evaluation.aggregators:Mean", "mean of the probabilities"
+    )
+    register("aggregator", "max", "dbtssl.evaluation.aggregators:Max", "the largest logit")
+    register(
+        "backbone", "cnn7", "dbtssl.nn.cnn7:cnn7", "seven convolutions, the small one of SIFT-DBT"
+    )
+    register(
+        "method",
+        "random-init",
+        "dbtssl.training.random_init:METHOD",
+        "no pretraining: the floor of the table",
+    )

@@ -1,0 +1,106 @@
+"""``dbtssl``: the group, its global options, and commands that are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from dbtssl.cli.failures import reported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# name -> where the command is, and its line in the help of the group
+COMMANDS = {
+    "benchmark": ("dbtssl.cli.benchmark:command", "Run a benchmark and print its table."),
+    "data": ("dbtssl.cli.data:command", "Prepare volumes and look at them."),
+    "phantom": (
+        "dbtssl.cli.phantom:command",
+        "Write a phantom cohort to OUT, in the folders, files and tables of BCS-DBT.",
+    ),
+    "plugins": ("dbtssl.cli.plugins:command", "List plugins and their components."),
+}
+
+
+class _LazyCommand(click.RichCommand):
+    """A name and a line of help; the command itself is imported when a context for it is made."""
+
+    def __init__(self, name: str, target: str, short_help: str) -> None:
+        super().__init__(name=name, short_help=short_help)
+        self.target = target
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        module, _, attribute = self.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command.make_context(info_name, args, parent, **extra)
+
+
+class _Group(click.RichGroup):
+    """Whatever a command raises is reported here, once."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reported(debug=ctx.params["debug"]):
+            return super().invoke(ctx)
+
+
+def _add_plugins(ctx: click.Context, param: click.Parameter, value: Sequence[Path]) -> None:
+    from dbtssl.plugins.files import add_plugin_file
+    from dbtssl.plugins.registry import registry
+
+    for path in value:
+        add_plugin_file(path)
+        registry.cache_clear()
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    import dbtssl
+    from dbtssl.plugins.registry import registry
+
+    click.echo(f"dbtssl {dbtssl.__version__}")
+    for plugin in registry().plugins:
+        failed = "" if plugin.status == "ok" else ", failed to load"
+        click.echo(f"  {plugin}{failed}")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: dbtssl benchmark",
+)
+@click.option(
+    "--plugin",
+    "plugins",
+    metavar="FILE.py",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    is_eager=True,  # so that --version lists it wherever it stands
+    expose_value=False,
+    callback=_add_plugins,
+    help="Load one file as a plugin; may be given again.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version of dbtssl and of its plugins.",
+)
+def main(debug: bool) -> None:
+    """Self-supervised learning on digital breast tomosynthesis: methods as plugins, one honest table."""
+
+
+for _name, (_target, _help) in COMMANDS.items():
+    main.add_command(_LazyCommand(_name, _target, _help))

@@ -1,0 +1,1 @@
+"""Volumes: records, tables, DICOM frames, tissue, split, the prepared store."""

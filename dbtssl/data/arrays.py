@@ -1,0 +1,127 @@
+"""One compressed array a file: slice-wise chunks, blocks of 128 x 128, written at once and read by rectangles."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+import blosc2
+import numpy as np
+
+from dbtssl.data.records import Rect
+from dbtssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import DTypeLike, NDArray
+
+BLOCK = 128  # pixels; a random 512 x 512 patch then touches at most 25 blocks of a slice
+PARTIAL = ".partial"  # ends the name of a file that is being written
+LEVEL = 5  # of LZ4; on the phantom levels 1 to 9 make files of the same size within 5 %
+
+S = TypeVar("S", bound=np.generic)
+
+
+def write_array(
+    path: Path, frames: Iterable[NDArray[S]], shape: tuple[int, int, int], dtype: DTypeLike
+) -> str:
+    """Write ``frames``, each ``(rows, columns)``, as one array ``shape = (z, rows, columns)``; return their SHA-256.
+
+    The hash is that of the raw little-endian values in C order. The file appears under its name only when complete.
+    The compressed volume is held in memory and written in one go, so that a full disk is an ordinary `OSError`.
+    """
+    n, rows, columns = shape
+    array = blosc2.empty(
+        shape,
+        dtype=np.dtype(dtype),
+        chunks=(1, rows, columns),
+        blocks=(1, min(BLOCK, rows), min(BLOCK, columns)),
+        cparams=blosc2.CParams(
+            codec=blosc2.Codec.LZ4,
+            clevel=LEVEL,
+            filters=[blosc2.Filter.BITSHUFFLE],
+            nthreads=1,
+        ),
+        contiguous=True,
+    )
+    content = hashlib.sha256()
+    z = 0
+    for frame in frames:
+        plain = np.ascontiguousarray(frame, dtype=np.dtype(dtype).newbyteorder("<"))
+        content.update(plain.data)
+        array[z] = plain
+        z += 1
+    if z != n:
+        raise DataError(f"{path.name}: expected {n} frames, got {z}")
+    write_bytes(path, array.to_cframe())
+    return content.hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` under a temporary name beside ``path``, then rename: present means complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_array(path: Path) -> blosc2.NDArray:
+    """Open for reading through a memory map; nothing is decompressed yet."""
+    if not path.is_file():
+        raise DataError(
+            f"the prepared data set lacks {path}",
+            hint="run dbtssl data prepare again with the same arguments; it writes what is missing",
+        )
+    try:
+        return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
+    except (RuntimeError, ValueError) as exc:
+        raise _damaged(path) from exc
+
+
+def read_rect(array: blosc2.NDArray, z: int, rect: Rect) -> NDArray[np.generic]:
+    """Decompress ``rect`` of slice ``z``, and of the rest only what shares its blocks; ``rect`` lies inside."""
+    n = array.shape[0]
+    if not 0 <= z < n:
+        raise IndexError(f"slice {z} of a volume with {n} slices")
+    out: NDArray[np.generic]
+    out = np.empty((1, rect.y1 - rect.y0, rect.x1 - rect.x0), dtype=array.dtype)
+    if out.size:
+        # four times faster than array[z, y0:y1, x0:x1], which parses its key in Python
+        try:
+            array.get_slice_numpy(out, ((z, rect.y0, rect.x0), (z + 1, rect.y1, rect.x1)))
+        except RuntimeError as exc:
+            raise _damaged(array.urlpath) from exc
+    return out.reshape(out.shape[1:])
+
+
+def _damaged(path: Path | str) -> DataError:
+    return DataError(
+        f"{path} is damaged",
+        hint="delete the file and run dbtssl data prepare again with the same arguments",
+    )
+
+
+def inside(rect: Rect | None, rows: int, columns: int) -> Rect:
+    """The part of ``rect`` inside an image, all of the image where it is None; empty where they do not meet."""
+    if rect is None:
+        return Rect(0, 0, rows, columns)
+    y0, y1 = (min(max(y, 0), rows) for y in (rect.y0, rect.y1))
+    x0, x1 = (min(max(x, 0), columns) for x in (rect.x0, rect.x1))
+    return Rect(y0, x0, y1, x1)
+
+
+def zero_pad(part: NDArray[S], of: Rect, rect: Rect | None) -> NDArray[S]:
+    """Put ``part``, which covers ``of``, into ``rect``; the rest of ``rect`` is 0."""
+    if rect is None or rect == of:
+        return part
+    out = np.zeros((rect.y1 - rect.y0, rect.x1 - rect.x0), dtype=part.dtype)
+    y, x = of.y0 - rect.y0, of.x0 - rect.x0
+    if part.size:
+        out[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return out

@@ -1,0 +1,139 @@
+"""Patient-wise split into training, validation and test, stratified by each patient's worst label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from dbtssl.config import digest
+from dbtssl.data.records import Cohort, Label
+from dbtssl.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RATIOS = (0.7, 0.1, 0.2)  # SIFT-DBT, section 3.1: 7:1:2
+NAMES = ("train", "val", "test")
+
+Actionable = Literal["drop", "normal", "abnormal"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the cohort's volumes by split, ascending; no patient is in two of them.
+
+    ``digest`` is a hash of the sorted ids by split. ``abnormal`` and ``normal`` count patients: abnormal is who has an
+    abnormal volume.
+    """
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    digest: str
+    abnormal: tuple[int, int, int]
+    normal: tuple[int, int, int]
+
+    def check(self) -> None:
+        """Refuse a split without an abnormal patient in each part: nothing could be learned, chosen or scored.
+
+        A part without a normal patient passes: most slices of an abnormal volume are normal.
+        """
+        for name, count in zip(NAMES, self.abnormal, strict=True):
+            if not count:
+                raise DataError(
+                    f"no abnormal patient in the {name} split: {sum(self.abnormal)} abnormal patients in all",
+                    hint="use a cohort with at least 3 abnormal (benign or cancer) patients, or other split ratios",
+                )
+
+
+def split_patients(
+    cohort: Cohort,
+    ratios: Sequence[float] = RATIOS,
+    seed: int = 0,
+    actionable: Actionable = "drop",
+) -> Split:
+    """Split ``cohort`` by patient into train, val and test by ``ratios``, the same for any order of its volumes.
+
+    Strata are the worst label of each patient. The shares of abnormal and of other patients are rounded by largest
+    remainder, with at least one patient in every part that can have one, and then shared out to their strata, so that
+    small strata make up for each other. Who comes first is decided by a hash of ``seed`` and patient.
+
+    ``actionable`` (recalled, not biopsied) volumes are dropped by default, as in SIFT-DBT; or they count as normal or
+    as abnormal.
+    """
+    if len(ratios) != len(NAMES) or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise ConfigError(
+            f"split ratios: got {', '.join(f'{r:g}' for r in ratios)}, expected 3 shares that add up to 1",
+            hint="for example 0.7, 0.1, 0.2",
+        )
+    keep = [i for i, v in enumerate(cohort) if actionable != "drop" or v.label != Label.ACTIONABLE]
+    worst: dict[str, Label] = {}
+    for i in keep:
+        volume = cohort[i]
+        worst[volume.patient] = max(volume.label, worst.get(volume.patient, Label.NORMAL))
+    abnormal_from = Label.ACTIONABLE if actionable == "abnormal" else Label.BENIGN
+
+    part: dict[str, int] = {}
+    counts: list[tuple[int, int, int]] = []
+    for group in (
+        {p: label for p, label in worst.items() if label >= abnormal_from},
+        {p: label for p, label in worst.items() if label < abnormal_from},
+    ):
+        quota = _quota(len(group), ratios)
+        counts.append((quota[0], quota[1], quota[2]))
+        part |= _assign(group, quota, seed)
+
+    train, val, test = (
+        tuple(i for i in keep if part[cohort[i].patient] == k) for k in range(len(NAMES))
+    )
+    ids = {
+        name: sorted(cohort[i].id for i in positions)
+        for name, positions in zip(NAMES, (train, val, test), strict=True)
+    }
+    return Split(train, val, test, digest(ids), counts[0], counts[1])
+
+
+def _assign(group: dict[str, Label], left: list[int], seed: int) -> dict[str, int]:
+    """Give each patient of ``group`` a part; ``left[k]`` patients go to part ``k``, each stratum near its share."""
+    strata: dict[Label, list[str]] = defaultdict(list)
+    for patient, label in group.items():
+        strata[label].append(patient)
+    part: dict[str, int] = {}
+    for label in sorted(strata, reverse=True):
+        patients = sorted(
+            strata[label], key=lambda p: hashlib.sha256(f"{seed}/{p}".encode()).digest()
+        )
+        shares = _largest_remainder(len(patients), left)
+        left = [have - take for have, take in zip(left, shares, strict=True)]
+        drawn = iter(patients)
+        for k, take in enumerate(shares):
+            part |= {next(drawn): k for _ in range(take)}
+    return part
+
+
+def _quota(n: int, ratios: Sequence[float]) -> list[int]:
+    """Patients for each part: largest remainder, but one each first, to the largest ratios, where there are few."""
+    wanted = sorted((k for k, r in enumerate(ratios) if r > 0), key=lambda k: -ratios[k])
+    if n <= len(wanted):
+        return [int(k in wanted[:n]) for k in range(len(ratios))]
+    out = _largest_remainder(n, ratios)
+    for k in wanted:
+        if not out[k]:
+            out[out.index(max(out))] -= 1
+            out[k] = 1
+    return out
+
+
+def _largest_remainder(n: int, weights: Sequence[float]) -> list[int]:
+    """Share ``n`` out by ``weights`` (Hamilton's method); ties go to the earlier part."""
+    total = sum(weights)
+    if not n:
+        return [0] * len(weights)
+    ideal = [round(n * w / total, 9) for w in weights]
+    out = [int(x) for x in ideal]
+    by_remainder = sorted(range(len(weights)), key=lambda k: (out[k] - ideal[k], k))
+    for k in by_remainder[: n - sum(out)]:
+        out[k] += 1
+    return out

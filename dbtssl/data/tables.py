@@ -1,0 +1,220 @@
+"""The published tables of BCS-DBT: labels, boxes and file paths, found by key word and checked.
+
+Names differ between releases (spaces or hyphens, ``-v2``, ``-PHASE-2-Jan-2024``), so a table is known by the words in
+its name: *labels*, *boxes* or *file paths*, and *train*, *validation* or *test*. Line ends may be CRLF or LF, and an
+unnamed index column is tolerated.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from dbtssl.data.records import Box, Label
+from dbtssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+COLLECTION = "Breast-Cancer-Screening-DBT"
+WHERE = (
+    "the tables are at https://www.cancerimagingarchive.net/collection/breast-cancer-screening-dbt/"
+)
+COMPARE = f"compare the row with the published table; {WHERE}"
+DEPTH = 2  # folders below the root that are searched for tables
+
+T = TypeVar("T")
+
+KINDS = {"labels": {"labels"}, "boxes": {"boxes"}, "file-paths": {"file", "paths"}}
+SPLITS = {"train", "validation", "test"}
+KEY = ("PatientID", "StudyUID", "View")
+CLASSES = ("Normal", "Actionable", "Benign", "Cancer")
+COLUMNS = {
+    "labels": (*KEY, *CLASSES),
+    "boxes": (*KEY, "Slice", "X", "Y", "Width", "Height", "Class", "AD", "VolumeSlices"),
+    "file-paths": (*KEY, "classic_path"),
+}
+
+
+class Key(NamedTuple):
+    """The published key of a volume. ``study`` is the column StudyUID, which is the DICOM Study ID."""
+
+    patient: str
+    study: str
+    view: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of all splits together: what is known of each volume by its key."""
+
+    labels: Mapping[Key, Label]
+    boxes: Mapping[Key, tuple[Box, ...]]
+    n_slices: Mapping[Key, int]  # of the volumes with a box
+    paths: Mapping[Key, str]
+
+
+class _Row(NamedTuple):
+    key: Key
+    values: dict[str, str]
+    where: str  # file and line, for messages
+
+
+def read_tables(root: Path) -> Tables:
+    """Find, read and check the tables below ``root``.
+
+    Raises `DataError` for a missing table, missing columns, a value that cannot be read, labels that are not one-hot, a
+    key listed twice, a box without a volume, and an abnormal volume without a box or the reverse.
+    """
+    files = find_tables(root)
+    labels = _unique(_rows(files["labels"], "labels"), _label)
+    paths = _unique(
+        _rows(files["file-paths"], "file-paths"), lambda row: row.values["classic_path"]
+    )
+    boxes: dict[Key, list[Box]] = defaultdict(list)
+    n_slices: dict[Key, int] = {}
+    for row in _rows(files["boxes"], "boxes"):
+        if row.key not in labels:
+            raise DataError(
+                f"{row.where}: a box on volume {'/'.join(row.key)}, which no table of labels lists",
+                hint="put the labels and the boxes of the same release and split together",
+            )
+        boxes[row.key].append(_box(row))
+        n = _number(row, "VolumeSlices", whole=True)
+        if n_slices.setdefault(row.key, int(n)) != n:
+            raise DataError(
+                f"{row.where}: VolumeSlices {n:g}, an earlier row of the volume says other",
+                hint=COMPARE,
+            )
+    _check_boxes(labels, boxes)
+    return Tables(labels, {key: tuple(found) for key, found in boxes.items()}, n_slices, paths)
+
+
+def find_tables(root: Path) -> dict[str, list[Path]]:
+    """The files of each kind below ``root``, one for each published split that is there.
+
+    Raises `DataError` for a missing kind, and for two different files of one kind and split.
+    """
+    found: dict[tuple[str, str], Path] = {}
+    for path in _csv_files(root):
+        words = set(re.split(r"[^a-z0-9]+", path.stem.lower()))
+        kinds = [kind for kind, needed in KINDS.items() if needed <= words]
+        splits = sorted(SPLITS & words)
+        if len(kinds) != 1 or len(splits) != 1:
+            continue
+        other = found.setdefault((kinds[0], splits[0]), path)
+        if other.read_bytes().split() != path.read_bytes().split():
+            raise DataError(
+                f"two different tables of {kinds[0]} for {splits[0]}: {other} and {path}",
+                hint="keep the newer one in the folder (-v2, PHASE-2)",
+            )
+    missing = [kind for kind in KINDS if not any(k == kind for k, _ in found)]
+    if missing:
+        raise DataError(
+            f"{root}: no table of {' and no table of '.join(missing)}; "
+            f"expected a file such as BCS-DBT-{missing[0]}-train-v2.csv",
+            hint=f"put the CSV files into the folder; {WHERE}",
+        )
+    return {kind: [path for (k, _), path in sorted(found.items()) if k == kind] for kind in KINDS}
+
+
+def _csv_files(root: Path) -> Iterator[Path]:
+    """CSV files at most ``DEPTH`` folders below ``root``, sorted; the images' own folder is not walked."""
+    for folder, folders, files in os.walk(root):
+        depth = len(Path(folder).relative_to(root).parts)
+        folders[:] = sorted(f for f in folders if f != COLLECTION) if depth < DEPTH else []
+        yield from (Path(folder) / name for name in sorted(files) if name.lower().endswith(".csv"))
+
+
+def _rows(files: Sequence[Path], kind: str) -> Iterator[_Row]:
+    for path in files:
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as lines:
+                reader = csv.DictReader(lines, restval="")
+                found = [name for name in reader.fieldnames or () if name]
+                missing = [name for name in COLUMNS[kind] if name not in found]
+                if missing:
+                    raise DataError(
+                        f"{path}: missing columns {', '.join(missing)}; found {', '.join(found) or 'none'}",
+                        hint=f"a table of {kind} has {', '.join(COLUMNS[kind])}; {WHERE}",
+                    )
+                for row in reader:
+                    patient, study, view = (row[name].strip() for name in KEY)
+                    where = f"{path}, line {reader.line_num}"
+                    yield _Row(Key(patient, study, view.lower()), row, where)
+        except (OSError, UnicodeDecodeError, csv.Error) as exc:
+            raise DataError(f"{path} cannot be read as a table: {exc}", hint=WHERE) from None
+
+
+def _unique(rows: Iterator[_Row], value: Callable[[_Row], T]) -> dict[Key, T]:
+    out: dict[Key, T] = {}
+    for row in rows:
+        if row.key in out:
+            raise DataError(
+                f"{row.where}: volume {'/'.join(row.key)} is listed twice",
+                hint="keep one of the two rows; splits share no volume",
+            )
+        out[row.key] = value(row)
+    return out
+
+
+def _label(row: _Row) -> Label:
+    flags = [row.values[name].strip() for name in CLASSES]
+    if sorted(flags) != ["0", "0", "0", "1"]:
+        shown = ", ".join(f"{name} {flag!r}" for name, flag in zip(CLASSES, flags, strict=True))
+        raise DataError(
+            f"{row.where}: expected one label of four to be 1 and the others 0, got {shown}",
+            hint=COMPARE,
+        )
+    return Label(flags.index("1"))
+
+
+def _box(row: _Row) -> Box:
+    name = row.values["Class"].strip().upper()
+    if name not in ("BENIGN", "CANCER"):
+        raise DataError(
+            f"{row.where}: Class {row.values['Class']!r}, expected benign or cancer", hint=COMPARE
+        )
+    z = int(_number(row, "Slice", whole=True))
+    x, y, width, height = (_number(row, side) for side in ("X", "Y", "Width", "Height"))
+    if min(width, height) <= 0:
+        raise DataError(f"{row.where}: a box of {width:g} x {height:g} pixels", hint=COMPARE)
+    distortion = bool(_number(row, "AD", whole=True))
+    return Box(z, x, y, width, height, Label[name], distortion)
+
+
+def _number(row: _Row, column: str, *, whole: bool = False) -> float:
+    text = row.values[column]
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9 or (whole and value != int(value)):
+        kind = "whole number" if whole else "number"
+        raise DataError(
+            f"{row.where}: {column} {text!r}, expected a {kind} of at least 0", hint=COMPARE
+        )
+    return value
+
+
+def _check_boxes(labels: Mapping[Key, Label], boxes: Mapping[Key, Sequence[Box]]) -> None:
+    bare = [key for key, label in labels.items() if label.abnormal and key not in boxes]
+    if bare:
+        shown = ", ".join("/".join(key) for key in bare[:3])
+        raise DataError(
+            f"{len(bare)} volumes are labelled benign or cancer and have no box: {shown}",
+            hint=f"put the boxes of every split whose labels are there into the folder; {WHERE}",
+        )
+    for key, found in boxes.items():
+        others = {box.label for box in found} - {labels[key]}
+        if others:
+            raise DataError(
+                f"volume {'/'.join(key)}: labelled {labels[key].name.lower()}, "
+                f"but has a {others.pop().name.lower()} box",
+                hint="put the labels and the boxes of the same release together",
+            )

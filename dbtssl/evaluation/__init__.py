@@ -1,0 +1,1 @@
+"""Protocols, metrics, operating points, clustered statistics. Nothing here imports torch."""

@@ -1,0 +1,92 @@
+"""A protocol: everything that decides a number and is not the method, with a name and a version."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dbtssl.config import Config, did_you_mean, digest, result_fields
+from dbtssl.errors import ConfigError
+
+SpecificityRule = Literal["at-least", "interpolated", "nearest"]
+
+
+class Protocol(Config):
+    """The rules of one evaluation. A changed default is a new ``version``."""
+
+    name: str = Field(description="what the user types")
+    version: int = Field(ge=1, description="raised whenever a rule changes")
+    lesion_window: tuple[int, int] = Field(
+        default=(4, 4),
+        description="slices before and after a box's annotated slice that count as abnormal, ends included",
+    )
+    actionable: Literal["drop", "normal"] = Field(
+        default="drop",
+        description="volumes recalled but not biopsied: left out, or counted as normal",
+    )
+    test_patches: Literal["random"] = Field(
+        default="random", description="where test patches lie: drawn without knowing the lesion"
+    )
+    threshold: Literal["validation-balanced"] = Field(
+        default="validation-balanced",
+        description="where NPV, NR and AR are taken: least |NR - AR| on the validation split",
+    )
+    specificity_rule: SpecificityRule = Field(
+        default="at-least", description="which ROC vertex gives the specificity at a sensitivity"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all rules, in hex; rows of different digests are never ranked together."""
+        return digest(result_fields(self))
+
+    def words(self) -> str:
+        """The rules in plain words, for the foot of a table."""
+        before, after = self.lesion_window
+        actionable = {
+            "drop": "Volumes labelled Actionable (recalled, not biopsied) are left out.",
+            "normal": "Volumes labelled Actionable (recalled, not biopsied) count as normal.",
+        }[self.actionable]
+        specificity = {
+            "at-least": "the best specificity at a sensitivity of at least 87 % (80 %)",
+            "interpolated": "the specificity at a sensitivity of 87 % (80 %), linear between ROC vertices",
+            "nearest": "the specificity at the ROC vertex nearest to a sensitivity of 87 % (80 %), "
+            "which may lie below it",
+        }[self.specificity_rule]
+        return " ".join(
+            (
+                f"Protocol {self.name}, version {self.version}.",
+                actionable,
+                f"A slice is abnormal from {before} slices before to {after} slices after a lesion box's "
+                "annotated slice, ends included; a volume is abnormal if its breast was biopsied, "
+                "benign or cancer.",
+                "Test patches are drawn at random, by one rule for both classes, without knowing the lesion.",
+                "NR and AR are the recalls of normals and abnormals, NPV the share of normals among those "
+                "called normal; all three at the threshold that brings NR and AR closest on the validation "
+                "split (a score above it is called abnormal).",
+                f"SP@87 (SP@80) is {specificity}, on the test set's own ROC curve.",
+                f"Intervals are {100 * self.confidence:g} % intervals with the patient as the unit: AUC by "
+                "Obuchowski's clustered variance, logit scale, t; NPV, NR and AR by Wilson with the effective "
+                "sample size, for the threshold as it stands (its own uncertainty from validation is not "
+                "included); SP@ by the spread of a patient bootstrap, logit scale, t.",
+            )
+        )
+
+
+STRICT = Protocol(name="strict", version=1)
+
+_PROTOCOLS = {STRICT.name: STRICT}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol called ``name``; `ConfigError` for an unknown one."""
+    try:
+        return _PROTOCOLS[name]
+    except KeyError:
+        known = sorted(_PROTOCOLS)
+        raise ConfigError(
+            f"unknown protocol {name!r}.{did_you_mean(name, known)}",
+            hint=f"known protocols: {', '.join(known)}",
+        ) from None

@@ -1,0 +1,81 @@
+"""Rows that no image is needed for: what metadata alone, or no information at all, would score.
+
+A method must beat them. On SIFT-DBT's test split, fewer volumes in the study alone gives a volume AUC of 1.000, and
+more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the views that carry a box.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbtssl.evaluation.values import Row, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from dbtssl.evaluation.predictions import Predictions
+    from dbtssl.evaluation.units import ScoreSet
+
+ALL_NORMAL = "all-normal"
+
+
+def fewer_volumes(p: Predictions) -> NDArray[np.float64]:
+    """Minus the number of volumes in the study, one a volume."""
+    studies = list(zip(p.patients, p.studies, strict=True))
+    count = Counter(studies)
+    return -np.array([count[s] for s in studies], dtype=np.float64)
+
+
+def more_frames(p: Predictions) -> NDArray[np.float64]:
+    """The number of frames, one a volume."""
+    return p.n_slices.astype(np.float64)
+
+
+SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
+    "volumes in the study": fewer_volumes,
+    "frames in the volume": more_frames,
+}
+
+
+def shortcut_sets(
+    p: Predictions, slices: ScoreSet, volumes: ScoreSet
+) -> dict[str, tuple[ScoreSet, ScoreSet]]:
+    """The same slices and volumes with each shortcut's scores; a slice has its volume's."""
+    scores = {name: shortcut(p) for name, shortcut in SHORTCUTS.items()}
+    return {
+        name: (replace(slices, scores=of_volume[p.volume]), replace(volumes, scores=of_volume))
+        for name, of_volume in scores.items()
+    }
+
+
+def all_normal(method: Row) -> Row:
+    """The rule that calls everything normal, on the set of ``method``: NPV is then the share of normals."""
+    if method.n_pos and method.n_neg:
+        share = method.n_neg / (method.n_neg + method.n_pos)
+        known = {"auc": 0.5, "npv": share, "nr": 1.0, "ar": 0.0}
+        other = "a fixed rule has one operating point, sensitivity 0 %"
+    else:
+        known, other = {}, method.values["auc"].reason
+    values = dict.fromkeys(method.values, Value(reason=other)) | {
+        name: Value(value=value, reason="a fixed rule has no interval")
+        for name, value in known.items()
+    }
+    return method.model_copy(
+        update={
+            "kind": "rule",
+            "name": ALL_NORMAL,
+            "values": values,
+            "threshold": None,
+            "tp": 0,
+            "fp": 0,
+            "tn": method.n_neg,
+            "fn": method.n_pos,
+            "attained": {},
+        }
+    )

@@ -1,0 +1,79 @@
+"""What a score is made of: values with intervals, or the reason in words why there is none."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from dbtssl.config import Config, canonical_json
+from dbtssl.errors import DataError
+from dbtssl.evaluation.protocol import Protocol
+from dbtssl.interfaces import Level
+
+Kind = Literal["method", "shortcut", "rule"]
+
+
+class _Data(Config):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Value(_Data):
+    """A share in [0, 1] with its interval; ``reason`` says in words why the value or the interval is missing."""
+
+    value: float | None = Field(default=None, ge=0, le=1, description="point estimate")
+    low: float | None = Field(default=None, ge=0, le=1, description="lower end of the interval")
+    high: float | None = Field(default=None, ge=0, le=1, description="upper end of the interval")
+    reason: str = Field(default="", description="why the value or the interval is missing")
+
+
+class Row(_Data):
+    """All metrics of one set of scores at one level."""
+
+    kind: Kind = Field(description="the method itself, a shortcut from metadata, or a fixed rule")
+    name: str = Field(description="empty for the method; else the reference's name")
+    level: Level = Field(description="what a unit is")
+    values: dict[str, Value] = Field(description="auc npv nr ar sp@87 sp@80")
+    n_pos: int = Field(description="abnormal units")
+    n_neg: int = Field(description="normal units")
+    n_pos_patients: int = Field(description="patients with an abnormal unit")
+    n_patients: int = Field(description="patients")
+    evaluation_set: str = Field(description="hash of the sorted ids and labels of the units")
+    threshold: float | None = Field(
+        default=None, description="of npv, nr and ar, chosen on validation, on the score's scale"
+    )
+    tp: int | None = Field(default=None, description="abnormal, called abnormal at the threshold")
+    fp: int | None = Field(default=None, description="normal, called abnormal")
+    tn: int | None = Field(default=None, description="normal, called normal")
+    fn: int | None = Field(default=None, description="abnormal, called normal")
+    attained: dict[str, float] = Field(
+        default_factory=dict, description="sensitivity that is attained at sp@87 and sp@80"
+    )
+
+
+class Score(_Data):
+    """All rows of one set of predictions, and the protocol that they were scored with."""
+
+    protocol: Protocol = Field(description="the rules")
+    slice_aggregator: str = Field(description="patches to slice")
+    volume_aggregator: str = Field(description="slices to volume")
+    patches: int = Field(
+        description="patches a slice that were used; the least where slices differ"
+    )
+    rows: tuple[Row, ...] = Field(description="the method and its references at every level")
+
+    def to_json(self) -> str:
+        """One text for equal scores."""
+        return canonical_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Score:
+        """Read what `to_json` wrote; `DataError` for anything else."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise DataError(
+                f"not a score: {where}: {first['msg']}", hint="score the predictions again"
+            ) from None

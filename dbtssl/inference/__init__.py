@@ -1,0 +1,1 @@
+"""Patches to logits to predictions."""

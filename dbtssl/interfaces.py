@@ -1,0 +1,266 @@
+"""The interfaces that carry the science: sampler, objective, fine-tuner, aggregator, method, source.
+
+The core is written against these protocols and knows no method. Plugin authors import them from `dbtssl.api`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from dbtssl.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from dbtssl.data.records import Cohort, SliceRef, Volume
+    from dbtssl.data.store import Slices
+    from dbtssl.inference.patches import PatchRule
+
+Level = Literal["slice", "volume", "breast", "patient"]
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Which slice is this slice's positive."""
+
+    Config: ClassVar[type[Config]]
+
+    def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
+        """Draw the positive of ``anchor``; every random number comes from ``rng``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A random resized crop: area share ``scale`` and aspect ratio ``ratio``, resized to ``size`` pixels.
+
+    ``flip`` is the probability of a flip along the columns, ``rotation`` the largest turn in degrees and
+    ``p_rotation`` its probability. ``min_tissue`` is the least share of tissue in the crop.
+    """
+
+    size: int
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    rotation: float = 0.0
+    p_rotation: float = 0.0
+    min_tissue: float = 0.01
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """Random changes of grey level, drawn for each view: probabilities and strengths.
+
+    ``brightness`` and ``contrast`` are the half widths of a factor about 1 (applied together with probability
+    ``p_jitter``); ``blur`` is the range of the Gaussian's sigma in pixels; ``noise`` is the standard deviation of
+    additive noise in units of the display range.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    p_jitter: float = 0.8
+    blur: tuple[float, float] = (0.1, 2.0)
+    p_blur: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """One view that an objective asks for: a crop of the anchor slice or of its positive.
+
+    ``same_crop_as`` names another view by its position; both then show the same place.
+    """
+
+    of: Literal["anchor", "positive"]
+    crop: Crop
+    photometry: Photometry = Photometry()
+    same_crop_as: int | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an objective sees. ``views[v]`` and ``tissue[v]`` are ``(B, 1, S, S)``; the ids are ``(B,)`` integers.
+
+    Views are float in [0, 1]; tissue is bool. The ids let an objective leave out false negatives:
+    ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from.
+    """
+
+    views: tuple[torch.Tensor, ...]
+    tissue: tuple[torch.Tensor, ...]
+    volume: tuple[torch.Tensor, ...]
+    breast: tuple[torch.Tensor, ...]
+    patient: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an objective gives back: the loss (a scalar) and named scalars for the log."""
+
+    loss: torch.Tensor
+    logs: Mapping[str, float | torch.Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
+
+    ``encoder`` maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``.
+    """
+
+    Config: ClassVar[type[Config]]
+    views: tuple[ViewSpec, ...]
+
+    def __call__(self, batch: Batch) -> Step:
+        """One training step's loss."""
+        ...
+
+    def after_step(self, progress: float) -> None:
+        """Momentum, queue and schedules, after the optimiser's step; ``progress`` runs from 0 to 1."""
+        ...
+
+    def encoder(self) -> nn.Module:
+        """The network that is kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Slices with labels: ``abnormal[i]`` is a bool array over the slices of ``slices.cohort[i]``."""
+
+    slices: Slices
+    abnormal: tuple[NDArray[np.bool_], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs."""
+
+    seed: int
+    patches: PatchRule
+    folder: Path
+    accelerator: str = "auto"
+    workers: int = 0
+
+
+@runtime_checkable
+class FineTuner(Protocol):
+    """Encoder and labelled patients in, patch classifier out: ``(B, 1, S, S)`` to ``(B,)`` logits of *abnormal*.
+
+    The classifier is a `PatchClassifier`; a fine-tuner that makes another network has a second method,
+    ``classifier(encoder) -> nn.Module``, that builds it untrained, so that its weights can be loaded again.
+    """
+
+    Config: ClassVar[type[Config]]
+
+    def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
+        """Train on ``train``, choose on ``val``. The test split is no argument and out of reach."""
+        ...
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Ragged groups: the values of group ``g`` are ``values[offsets[g]:offsets[g + 1]]``.
+
+    ``abnormal[g]`` is the group's label where an aggregator may learn from it, and None where it is scored.
+    """
+
+    values: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    abnormal: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Ragged groups of logits in, one logit for each group out."""
+
+    Config: ClassVar[type[Config]]
+    level: ClassVar[Level | Literal["any"]]
+    needs: ClassVar[Literal["logits", "features"]]
+
+    def fit(self, train: Groups, val: Groups) -> None:
+        """Learn what is to be learned; most do nothing."""
+        ...
+
+    def __call__(self, groups: Groups) -> NDArray[np.float64]:
+        """One score a group, shape ``(len(groups),)``, on the logit scale. No group is empty."""
+        ...
+
+
+class Reported(Config):
+    """A row of the method's own paper, in percent, with what it was measured on."""
+
+    level: Level = Field(description="slice, volume, breast or patient")
+    backbone: str = Field(description="the paper's backbone, as a name of ours")
+    finetuner: str = Field(default="discriminative", description="fine-tuning strategy of the row")
+    patches: int = Field(description="patches a slice at test")
+    values: dict[str, float] = Field(description="metric name to percent")
+    protocol: str = Field(description="the protocol's name the row was measured with")
+    evaluation_set: str = Field(description="the evaluation set's name")
+    source: str = Field(description="paper and table")
+
+
+class Method(Config):
+    """Sampler, objective, defaults and the paper's reported numbers: one row of the benchmark."""
+
+    summary: str = Field(description="one line for listings")
+    objective: str | None = Field(
+        default=None, description="name of the objective; none means no pretraining"
+    )
+    sampler: str | None = Field(default=None, description="name of the sampler")
+    finetuner: str = Field(default="local-multi-patch", description="name of the fine-tuner")
+    objective_config: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the objective's Config"
+    )
+    sampler_config: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the sampler's Config"
+    )
+    finetuner_config: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the fine-tuner's Config"
+    )
+    pretrain: dict[str, Any] = Field(
+        default_factory=dict,
+        description="the paper's pretraining schedule (keys of PretrainConfig)",
+    )
+    presets: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict,
+        description="named changes: preset -> objective | sampler | finetuner | pretrain -> key -> value",
+    )
+    paper: str = Field(default="", description="citation")
+    reference: str = Field(default="", description="reference code, with its commit")
+    reported: tuple[Reported, ...] = Field(default=(), description="the paper's own rows")
+
+
+class Source(Protocol):
+    """A place where volumes come from."""
+
+    Config: ClassVar[type[Config]]
+
+    def volumes(self, root: Path) -> Sequence[RawVolume]:
+        """List the volumes below ``root`` from tables and folders alone; no image is decoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class RawVolume:
+    """A volume before preparation: its record as far as the tables know it, and the file that holds it.
+
+    ``volume.rows``, ``columns``, ``window`` and ``crop`` are placeholders until the file is read, and so is
+    ``n_slices`` where it is 0; another number is checked against the file. Box coordinates are full-resolution
+    pixels of the oriented frame.
+    """
+
+    volume: Volume
+    path: Path

@@ -1,0 +1,1 @@
+"""Networks: backbones through timm, heads, momentum teacher, queue."""

@@ -1,0 +1,78 @@
+"""What a phantom cohort is made from: patients, resolution, prevalence, and how scanners differ."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dbtssl.config import Config
+
+FIELD_OF_VIEW = 245.0  # mm along the chest wall: 2457 rows of 0.0997 mm in BCS-DBT
+COLUMNS_PER_ROW = 1996 / 2457  # the wider of the two matrices of BCS-DBT
+FINEST_SPACING = 1.0  # mm between reconstructed slices on the Selenia Dimensions
+SPACING_TIMES_ROWS = 512.0  # mm: 256 rows get slices 2 mm apart
+
+
+class PhantomConfig(Config):
+    """A cohort of phantom patients. The same configuration gives the same bytes."""
+
+    patients: int = Field(default=80, ge=1, le=99_999, description="patients, 1 to 99999")
+    seed: int = Field(default=0, ge=0, description="seed of every random number, 0 or more")
+    rows: int = Field(
+        default=256,
+        ge=64,
+        le=2457,
+        description="pixels along the chest wall (245 mm), 64 to 2457; 2457 is the size of BCS-DBT",
+    )
+    spacing: float | None = Field(
+        default=None,
+        ge=0.5,
+        le=10.0,
+        description="mm between slices, 0.5 to 10; none means max(1, 512 / rows)",
+    )
+    prevalence: Literal["bcs", "balanced"] = Field(
+        default="balanced",
+        description="bcs: 5.0 % actionable, 2.0 % benign, 1.6 % cancer, as in BCS-DBT; "
+        "balanced: a quarter benign, a quarter cancer",
+    )
+    contrast: tuple[float, float] = Field(
+        default=(0.6, 1.1),
+        description="range of the lesions' contrast, within 0 to 1.5; 1 is invasive cancer in fat",
+    )
+    repeat_study: float = Field(
+        default=0.1, ge=0, le=1, description="share of patients with a second study, 0 to 1"
+    )
+    missing_view: float = Field(
+        default=0.05, ge=0, le=1, description="share of studies that lack one of four views, 0 to 1"
+    )
+    nuisance: float = Field(
+        default=1.0,
+        ge=0,
+        le=3,
+        description="strength of the differences between scanners and positionings, 0 to 3",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PhantomConfig:
+        low, high = self.contrast
+        if not 0 <= low <= high <= 1.5:
+            raise ValueError(f"contrast {self.contrast}: 0 <= low <= high <= 1.5")
+        return self
+
+    @property
+    def columns(self) -> int:
+        """Pixels from the chest wall outwards: even, in the ratio of BCS-DBT."""
+        return 2 * round(self.rows * COLUMNS_PER_ROW / 2)
+
+    @property
+    def pixel(self) -> float:
+        """Side of a pixel in mm, at the height of the middle of the stack."""
+        return FIELD_OF_VIEW / self.rows
+
+    @property
+    def slice_spacing(self) -> float:
+        """Distance of neighbouring slices in mm."""
+        if self.spacing is not None:
+            return self.spacing
+        return max(FINEST_SPACING, SPACING_TIMES_ROWS / self.rows)

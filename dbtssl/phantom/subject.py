@@ -1,0 +1,70 @@
+"""What is drawn at random once and then fixed: breast, lesion, positioning and technique.
+
+A breast is a unit solid. ``s`` runs from the chest wall (0) to the nipple (1); ``(p, q)`` is a
+point of the unit disc across. Lengths are in mm, angles in degrees, attenuation in 1/mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["circumscribed", "spiculated", "distortion"]
+Projection = Literal["cc", "mlo"]
+
+PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections share about 1.3 mGy
+RAMP = 0.35  # 1/mm, where the ramp levels off
+FLOOR = 0.16  # the filter at zero frequency, which keeps the anatomy's grey levels
+
+
+@dataclass(frozen=True, slots=True)
+class Breast:
+    """What belongs to a breast in any view or year; sizes are those of the compressed CC view."""
+
+    seed: int
+    twin: int  # seed of the field that the patient's two breasts share
+    density: float = 0.2  # fibroglandular share of the interior
+    depth: float = 90.0  # chest wall to nipple
+    width: float = 88.0  # half the width along the chest wall
+    thickness: float = 59.0
+    beta: float = 2.8  # exponent of the tissue's three-dimensional power spectrum
+    lobule: float = 11.0  # size of the fat lobules before compression
+    roundness: float = 2.2  # exponent of the outline's superellipse
+    lean: float = 0.0  # by how much the outline is wider above the nipple than below
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """A mass or a distortion, anchored in the unit breast and drawn rigid in the compressed one."""
+
+    kind: Kind
+    at: tuple[float, float, float]  # (s, p, q)
+    radius: float
+    contrast: float = 1.0
+    spicules: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Positioning:
+    """How the breast lies on the detector in one view."""
+
+    projection: Projection
+    left: bool
+    roll: float = 0.0  # degrees
+    squeeze: float = 1.0  # factor of the thickness
+    shift: float = 0.0  # mm along the chest wall
+    pull: float = 1.0  # factor of the length brought onto the detector
+    pectoral: float = 0.45  # width of the muscle at the top of an MLO view, share of the length
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """Exposure, reconstruction kernel and display of one view."""
+
+    photons: float = PHOTONS
+    ramp: float = RAMP
+    floor: float = FLOOR
+    gain: float = 1.0
+    gamma: float = 1.0
+    seed: int = 0  # of the quantum noise

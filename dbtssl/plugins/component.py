@@ -1,0 +1,102 @@
+"""A component as the registry knows it: a name and a target that is imported on first use."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from dbtssl.errors import PluginError
+from dbtssl.plugins import files
+
+# kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
+KINDS: dict[str, str | None] = {
+    "sampler": "Sampler",
+    "objective": "Objective",
+    "finetuner": "FineTuner",
+    "aggregator": "Aggregator",
+    "method": "Method",
+    "source": "Source",
+    "backbone": None,
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One registered name. ``plugin``, ``distribution``, ``version`` and ``module`` say who brought it."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    plugin: str
+    distribution: str
+    version: str
+    module: str
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}".strip()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of {self.origin}"
+
+    def resolve(self) -> Any:
+        """Import the target; a `PluginError` names the component, its distribution and what went wrong."""
+        module_name, _, attribute = self.target.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as exc:
+            raise PluginError(
+                f"{self} cannot be imported from {self.target}: {type(exc).__name__}: {exc}",
+                hint="install what it needs, or report it to the plugin's author",
+            ) from exc
+        try:
+            return getattr(module, attribute)
+        except AttributeError as exc:
+            from dbtssl.config import did_you_mean
+
+            raise PluginError(
+                f"{self} cannot be imported from {self.target}: "
+                f"the module has no attribute {attribute!r}.{did_you_mean(attribute, dir(module))}",
+                hint="mend the target that the plugin registers",
+            ) from exc
+
+    def fingerprint(self) -> str:
+        """Distribution, version and SHA-256 of the source: what a result's key must hold.
+
+        The source is every ``.py`` file of the top-level packages of the plugin and of the target. A plugin that is
+        one file counts as that file alone, wherever it lies.
+        """
+        roots = {root_package(self.module), root_package(self.target.partition(":")[0])}
+        text = hashlib.sha256()
+        for root in sorted(roots):
+            for relative, path in _sources(root):
+                content = path.read_bytes()
+                text.update(f"{relative}\0{len(content)}\0".encode() + content)
+        # of a plugin that is one file, the name; a distribution's name holds no slash
+        return f"{PurePath(self.distribution).name} {self.version} {text.hexdigest()}"
+
+
+def root_package(module: str) -> str:
+    """The top-level package of ``module``; a plugin that is one file stands for itself."""
+    return module if module.startswith(f"{files.__name__}.") else module.partition(".")[0]
+
+
+def _sources(root: str) -> list[tuple[str, Path]]:
+    """Relative name and path of every source file of a module or package, sorted by name."""
+    try:
+        spec = importlib.util.find_spec(root)
+    except ValueError:  # a module without a spec, such as __main__
+        spec = None
+    if spec is None:
+        raise PluginError(f"no module named {root!r}", hint="see `dbtssl plugins`")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    if folders:
+        found = [(p.relative_to(f).as_posix(), p) for f in folders for p in f.rglob("*.py")]
+        return sorted(found)
+    return [("", Path(spec.origin))] if spec.has_location and spec.origin else []

@@ -1,0 +1,132 @@
+"""Progress of long steps: a rich bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import TaskID
+
+PLAIN_EVERY = 10.0  # seconds between plain lines
+
+console = Console(stderr=True)
+
+
+class Ticker(Protocol):
+    """What a long step calls."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """``n`` more units are done; ``note`` is shown beside the bar."""
+        ...
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        text = "" if speed is None else f"{_figures(speed)} {task.fields['unit']}/s"
+        return Text(text, style="dim")
+
+
+class _Bar:
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._bars.update(self._task, advance=n, note=note)
+
+
+class _Lines:
+    def __init__(self, total: int, what: str, unit: str) -> None:
+        self.total, self.what, self.unit = total, what, unit
+        self.done, self.note = 0, ""
+        self.start = time.monotonic()
+        self.next = self.start + PLAIN_EVERY
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.done += n
+        self.note = note
+        now = time.monotonic()
+        if now >= self.next:
+            self.next = now + PLAIN_EVERY
+            self.write(f"{self._left(now - self.start)} left")
+
+    def _left(self, seconds: float) -> str:
+        if not self.done:
+            return "unknown time"
+        return f"{seconds / self.done * (self.total - self.done):.0f} s"
+
+    def write(self, clock: str) -> None:
+        seconds = time.monotonic() - self.start
+        parts = [f"{self.what}: {self.done}/{self.total} {self.unit}"]
+        parts += [f"{_figures(self.done / seconds)}/s"] if seconds else []
+        tail = f"  {self.note}" if self.note else ""
+        print(f"{', '.join([*parts, clock])}{tail}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "it") -> Iterator[Ticker]:
+    """Show ``what`` going from 0 to ``total``; the last plain line is always written.
+
+    A step within a step adds a second bar below the first, for as long as it runs.
+    """
+    if console.is_terminal:
+        with _display() as bars:
+            task = bars.add_task(what, total=total, unit=unit, note="")
+            try:
+                yield _Bar(bars, task)
+            finally:
+                if len(bars.tasks) > 1:
+                    bars.remove_task(task)
+        return
+    lines = _Lines(total, what, unit)
+    try:
+        yield lines
+    finally:
+        lines.write(f"took {time.monotonic() - lines.start:.0f} s")
+
+
+_open: list[Progress] = []  # rich draws one live display at a time, so nested steps share it
+
+
+@contextmanager
+def _display() -> Iterator[Progress]:
+    if _open:
+        yield _open[0]
+        return
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        console=console,
+    )
+    with bars:
+        _open.append(bars)
+        try:
+            yield bars
+        finally:
+            _open.clear()
+
+
+def _figures(rate: float) -> str:
+    """Three figures, and no exponent for a large number."""
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,0 +1,1 @@
+"""Training loops: self-supervised pretraining and the shared patch fine-tuning."""

@@ -1,0 +1,49 @@
+"""Checkpoints of a training loop: one file, written beside itself and renamed, read without running code.
+
+Fabric's own save is not used: its file is moved in from the system's temporary folder, which is atomic only
+on the same file system.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dbtssl.errors import DbtsslError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors and plain values) so that ``path`` is either the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as exc:  # torch hides a full disk in a RuntimeError
+        raise DbtsslError(
+            f"cannot write the checkpoint {path}: {exc}",
+            hint="free some disk space and run the same command again; it goes on from the last checkpoint",
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state at ``path``, on the CPU, or None where there is none; nothing but tensors and plain values is read."""
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as exc:
+        raise DbtsslError(
+            f"{path} cannot be read as a checkpoint: {exc}",
+            hint="delete it to start this training from the beginning",
+        ) from exc
+    return state

@@ -1,0 +1,140 @@
+"""Batches of pairs: which slice is when shown, and its views, from (seed, epoch, sample) alone.
+
+Neither workers nor devices nor interruptions change a sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dbtssl.data.records import SliceRef
+from dbtssl.interfaces import Batch
+from dbtssl.views.crops import check_views, cut, draw_places
+from dbtssl.views.photometry import photometry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbtssl import interfaces
+    from dbtssl.data.store import Slices
+    from dbtssl.interfaces import ViewSpec
+
+# first word of every seed sequence, so that no two uses share random numbers
+ORDER, SAMPLE, STEP = range(3)
+
+
+class RawBatch(TypedDict):
+    """A batch as a worker makes it: for each view its images, tissue, ids and seeds; photometry is still to come."""
+
+    views: list[torch.Tensor]
+    tissue: list[torch.Tensor]
+    volume: list[torch.Tensor]
+    breast: list[torch.Tensor]
+    patient: list[torch.Tensor]
+    seeds: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pairs(Dataset[RawBatch]):
+    """Views of anchor slices and their positives; item ``i`` is a random slice of volume ``i % volumes``."""
+
+    slices: Slices
+    sampler: interfaces.Sampler
+    views: tuple[ViewSpec, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_views(self.views)
+
+    def __getitems__(self, where: Sequence[tuple[int, int]]) -> RawBatch:
+        """The batch of samples ``where``, each (epoch, item)."""
+        n, cohort = len(where), self.slices.cohort
+        sizes = [view.crop.size for view in self.views]
+        images = [np.empty((n, 1, s, s), dtype=np.float32) for s in sizes]
+        tissue = [np.empty((n, 1, s, s), dtype=np.bool_) for s in sizes]
+        volume = np.empty((len(sizes), n), dtype=np.int64)
+        seeds = np.empty((len(sizes), n), dtype=np.int64)
+        for row, (epoch, item) in enumerate(where):
+            rng = np.random.default_rng([SAMPLE, self.seed, epoch, item])
+            at = item % len(cohort)
+            anchor = SliceRef(at, int(rng.integers(cohort[at].n_slices)))
+            positive = self.sampler.positive(anchor, cohort, rng)
+            places = draw_places(self.views, anchor, positive, self.slices, rng)
+            for v, (view, place) in enumerate(zip(self.views, places, strict=True)):
+                ref = anchor if view.of == "anchor" else positive
+                images[v][row, 0], tissue[v][row, 0] = cut(place, sizes[v], ref, self.slices)
+                volume[v, row] = ref.volume
+            seeds[:, row] = rng.integers(2**63, size=len(sizes))
+        return {
+            "views": [torch.from_numpy(x) for x in images],
+            "tissue": [torch.from_numpy(x) for x in tissue],
+            "volume": [torch.from_numpy(x) for x in volume],
+            "breast": [torch.from_numpy(cohort.breast_ids[x]) for x in volume],
+            "patient": [torch.from_numpy(cohort.patient_ids[x]) for x in volume],
+            "seeds": [torch.from_numpy(x) for x in seeds],
+        }
+
+
+@dataclass(frozen=True)
+class Order(Sampler[list[tuple[int, int]]]):
+    """The batches of all epochs from step ``start`` on, as (epoch, item); this rank's share of each.
+
+    Each epoch is a permutation of its ``items`` by (seed, epoch); the last partial batch is dropped.
+    """
+
+    items: int
+    batch_size: int
+    epochs: int
+    seed: int
+    start: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.items // self.batch_size
+
+    def __len__(self) -> int:
+        return self.epochs * self.steps_per_epoch - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        share = self.batch_size // self.ranks
+        first, begin = divmod(self.start, self.steps_per_epoch)
+        for epoch in range(first, self.epochs):
+            order = np.random.default_rng([ORDER, self.seed, epoch]).permutation(self.items)
+            for step in range(begin if epoch == first else 0, self.steps_per_epoch):
+                low = step * self.batch_size + self.rank * share
+                yield [(epoch, int(item)) for item in order[low : low + share]]
+
+
+def loader(pairs: Pairs, order: Order, workers: int, pin: bool) -> DataLoader[RawBatch]:
+    """The batches of ``order``; ``workers`` processes make them, or this one if 0."""
+    return DataLoader(
+        pairs, batch_sampler=order, num_workers=workers, collate_fn=_as_it_is, pin_memory=pin
+    )
+
+
+def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
+    """Apply the photometry and make the `Batch` that an objective sees; runs where the tensors are."""
+    images = [
+        photometry(x, view.photometry, seeds)
+        for x, view, seeds in zip(raw["views"], views, raw["seeds"], strict=True)
+    ]
+    ids = (tuple(raw[key]) for key in ("volume", "breast", "patient"))
+    return Batch(tuple(images), tuple(raw["tissue"]), *ids)
+
+
+def step_seed(seed: int, rank: int, step: int) -> int:
+    """Seed of torch's generators in one step, so that no generator's state outlives a step."""
+    words = np.random.SeedSequence([STEP, seed, rank, step])
+    return int(words.generate_state(1, np.uint64)[0] >> 1)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,89 @@
+"""Self-supervised pretraining: its settings and its entry. Importing this loads no torch; the loop is in `loop`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dbtssl.config import Config, infra
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbtssl.data.store import Slices
+    from dbtssl.interfaces import Objective, Sampler
+
+
+class PretrainConfig(Config):
+    """The schedule of pretraining. The defaults are MoCo v2's at batch 128 (reference code, README and `main_moco.py`).
+
+    One epoch shows ``slices_per_volume`` random slices of each training volume, in an order drawn anew each epoch; the
+    last partial batch is dropped. The learning rate falls as a cosine, step by step, from ``lr`` to ``min_lr``, after a
+    linear rise over ``warmup_epochs``.
+    """
+
+    epochs: int = Field(default=200, ge=1, description="passes over the training volumes")
+    batch_size: int = Field(default=128, ge=1, description="pairs in a step, over all devices")
+    slices_per_volume: int = Field(
+        default=1, ge=1, description="random anchor slices of a volume in an epoch"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="the optimiser")
+    lr: float = Field(
+        default=0.015, gt=0, description="highest learning rate, not scaled by the batch"
+    )
+    weight_decay: float = Field(default=1e-4, ge=0, description="on every parameter")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd; adamw does not read it")
+    warmup_epochs: float = Field(default=0.0, ge=0, description="epochs of linear rise from 0")
+    min_lr: float = Field(default=0.0, ge=0, description="learning rate of the last step")
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        default="32-true", description="floating point of the forward pass"
+    )
+    checkpoint_every: float = infra(
+        60.0, ge=0, description="seconds between checkpoints; the last step always writes one"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs of at most epochs ({self.epochs})")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr of at most lr ({self.lr})")
+        return self
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What was done: epochs, optimiser steps, and the mean loss of the last epoch."""
+
+    epochs: int
+    steps: int
+    loss: float
+
+
+def pretrain(
+    objective: Objective,
+    sampler: Sampler,
+    slices: Slices,
+    config: PretrainConfig,
+    *,
+    seed: int,
+    folder: Path,
+    accelerator: str = "auto",
+    devices: int = 1,
+    workers: int = 0,
+) -> PretrainResult:
+    """Train ``objective`` in place on pairs of ``slices``; afterwards it is on the CPU.
+
+    ``folder`` gets ``checkpoint.pt`` and ``log.jsonl`` (one line an epoch). Called again with the same folder it goes
+    on where the checkpoint is, and ends with the same weights, on a CPU bit for bit; the caller builds the objective
+    anew, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
+    every process calls this function, process 0's weights count, and it alone writes. No label is read.
+
+    Raises `ConfigError` for a batch larger than an epoch or a checkpoint of another run, and `DbtsslError` for a loss
+    that is not finite or a disk that is full.
+    """
+    from dbtssl.training.loop import run
+
+    return run(objective, sampler, slices, config, seed, folder, accelerator, devices, workers)

@@ -1,0 +1,1 @@
+"""Views: geometry in the worker, photometry on the device."""

@@ -1,0 +1,211 @@
+"""MoCo v2 (Chen et al., 2020) on one channel: InfoNCE against a queue of keys from a momentum encoder.
+
+After facebookresearch/moco at 7397dfe1, `moco/builder.py`. What belongs to ImageNet is left out: hue, saturation and
+the turn to grey do nothing to one channel, and there are no channel means to subtract.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+from torch.nn import functional as F
+
+from dbtssl.api import (
+    Batch,
+    Crop,
+    MomentumTeacher,
+    Photometry,
+    Queue,
+    Step,
+    ViewSpec,
+    feature_std,
+    gather,
+    shuffle,
+    split_batchnorm,
+    unshuffle,
+)
+from dbtssl.api import Config as BaseConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Range = tuple[float, float]
+QUERY, KEY = 0, 1
+
+
+class MoCoV2(nn.Module):
+    """Query and key encoders, projection heads and queue; the loss is asymmetric, one query and one key a pair.
+
+    The batch normalisation of ``encoder`` is replaced in place, see `split_batchnorm`. The views are the anchor (query)
+    and its positive (key).
+    """
+
+    class Config(BaseConfig):
+        """The defaults are the reference's ImageNet settings; grey-level ranges are half widths of a factor about 1."""
+
+        dim: int = Field(default=128, ge=1, description="size of the projected features")
+        hidden: int | None = Field(
+            default=None, ge=1, description="width of the projection head; none means the encoder's"
+        )
+        temperature: float = Field(default=0.2, gt=0, description="divisor of the cosines")
+        queue_size: int = Field(
+            default=65536,
+            ge=1,
+            description="keys kept; it may hold more than an epoch has: random vectors until it is full, "
+            "then keys of earlier epochs as well",
+        )
+        momentum: float = Field(
+            default=0.999, ge=0, le=1, description="of the key encoder, at first"
+        )
+        momentum_schedule: Literal["constant", "cosine"] = Field(
+            default="constant", description="cosine rises to 1 at the end of training"
+        )
+        splits: int = Field(
+            default=4,
+            ge=1,
+            description="parts of a batch, over all devices, with batch statistics of their own (MoCo: one a GPU)",
+        )
+        exclude: Literal["none", "volume", "breast", "patient"] = Field(
+            default="none",
+            description="keys in the queue that are no negatives of a query: those of its own ...",
+        )
+        crop_size: int = Field(default=224, ge=8, description="pixels of a view")
+        crop_scale: Range = Field(
+            default=(0.2, 1.0), description="share of the slice's area in a crop"
+        )
+        flip: float = Field(
+            default=0.5, ge=0, le=1, description="probability of a flip along the columns"
+        )
+        rotation: float = Field(default=0.0, ge=0, le=180, description="largest turn in degrees")
+        p_rotation: float = Field(default=0.0, ge=0, le=1, description="probability of a turn")
+        min_tissue: float = Field(
+            default=0.01, ge=0, le=1, description="least share of tissue in a crop"
+        )
+        brightness: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
+        contrast: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
+        p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
+        blur: Range = Field(
+            default=(0.1, 2.0), description="range of the Gaussian's sigma in pixels of the view"
+        )
+        p_blur: float = Field(default=0.5, ge=0, le=1, description="probability of a blur")
+
+        @field_validator("crop_scale")
+        @classmethod
+        def _share(cls, value: Range) -> Range:
+            if not 0.0 < value[0] <= value[1] <= 1.0:
+                raise ValueError("two rising shares above 0 and up to 1")
+            return value
+
+        @field_validator("blur")
+        @classmethod
+        def _sigma(cls, value: Range) -> Range:
+            if not 0.0 <= value[0] <= value[1]:
+                raise ValueError("two rising numbers from 0")
+            return value
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        dim: int,
+        hidden: int | None,
+        temperature: float,
+        queue_size: int,
+        momentum: float,
+        momentum_schedule: Literal["constant", "cosine"],
+        splits: int,
+        exclude: Literal["none", "volume", "breast", "patient"],
+        crop_size: int,
+        crop_scale: Range,
+        flip: float,
+        rotation: float,
+        p_rotation: float,
+        min_tissue: float,
+        brightness: float,
+        contrast: float,
+        p_jitter: float,
+        blur: Range,
+        p_blur: float,
+    ) -> None:
+        super().__init__()
+        from lightly.models.modules.heads import MoCoProjectionHead  # loads timm and torchvision
+
+        width: Any = encoder.num_features
+        head = MoCoProjectionHead(width, hidden or width, dim)
+        self.query = nn.Sequential(split_batchnorm(encoder, splits), head)
+        self.key = MomentumTeacher(self.query)
+        self.queue = Queue(queue_size, dim)
+        self.temperature, self.exclude = temperature, exclude
+        self.momentum, self.momentum_schedule = momentum, momentum_schedule
+        crop = Crop(
+            size=crop_size,
+            scale=crop_scale,
+            flip=flip,
+            rotation=rotation,
+            p_rotation=p_rotation,
+            min_tissue=min_tissue,
+        )
+        light = Photometry(brightness, contrast, p_jitter, blur, p_blur)
+        self.views = (ViewSpec("anchor", crop, light), ViewSpec("positive", crop, light))
+
+    def forward(self, batch: Batch) -> Step:
+        """InfoNCE of the queries against their keys and the queue, which then takes the keys in."""
+        q = F.normalize(self.query(batch.views[QUERY]).float(), dim=1)  # B x D
+        k = self._keys(batch.views[KEY])
+        stale = None if self.exclude == "none" else self._own(batch)
+        loss = info_nce(q, k, self.queue.keys.clone(), self.temperature, stale)
+        ids = (batch.volume[KEY], batch.breast[KEY], batch.patient[KEY])
+        self.queue.enqueue(gather(k), *(gather(x) for x in ids))
+        return Step(loss, {"feature_std": feature_std(q)})
+
+    def after_step(self, progress: float) -> None:
+        """Move the key encoder, which is what the reference does first thing in the next step."""
+        self.key.update(self.query, self.momentum_at(progress))
+
+    def momentum_at(self, progress: float) -> float:
+        """The key encoder's momentum; ``progress`` runs from 0 to 1."""
+        if self.momentum_schedule == "constant":
+            return self.momentum
+        return 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+    def encoder(self) -> nn.Module:
+        """A copy of the query encoder, without the head; its batch normalisation is whole again."""
+        return split_batchnorm(deepcopy(self.query[0]), 1)
+
+    @torch.no_grad()
+    def _keys(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalised keys ``(B, D)``, computed in a shuffled order so that no key shares its query's statistics."""
+        shuffled, order = shuffle(images)
+        return unshuffle(F.normalize(self.key(shuffled).float(), dim=1), order)
+
+    def _own(self, batch: Batch) -> torch.Tensor:
+        """Which keys of the queue come from the query's own volume, breast or patient, ``(B, K)``."""
+        ids: torch.Tensor = getattr(self.queue, self.exclude)
+        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude)
+        return mine[QUERY][:, None] == ids[None]
+
+
+def info_nce(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    queue: torch.Tensor,
+    temperature: float,
+    stale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Cross-entropy of the positive among positive and queue (MoCo, equation 1); a scalar.
+
+    ``q`` and ``k`` are ``(B, D)``, ``queue`` is ``(K, D)``, all of unit length; where ``stale`` ``(B, K)`` is true the
+    key is no negative.
+    """
+    with torch.autocast(q.device.type, enabled=False):  # bf16 would round the cosines to 1/256
+        positive = (q * k).sum(dim=1, keepdim=True)  # B x 1
+        negative = q @ queue.T  # B x K
+        if stale is not None:
+            negative = negative.masked_fill(stale, -torch.inf)
+        logits = torch.cat([positive, negative], dim=1) / temperature
+        return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))

@@ -1,0 +1,167 @@
+"""The main job through the command line: from DICOM files to the table, once for this file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dbtssl.cli.main import main
+from dbtssl.report.table import PHANTOM
+
+ROOT = Path(__file__).parents[2]
+SMOKE = str(ROOT / "benchmarks" / "smoke.toml")
+MINI_TREE = ROOT.parent / "shared" / "data" / "bcs-dbt" / "mini_tree"
+FORMATS = ("table.txt", "table.md", "table.csv", "table.json")
+
+pytestmark = [pytest.mark.xdist_group("main-job"), pytest.mark.timeout(280)]
+
+
+def call(*args: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(a) for a in args], prog_name="dbtssl")
+    return int(left.value.code or 0)
+
+
+def stages(text: str) -> tuple[int, int]:
+    made, found = re.search(r"(\d+) stages run, (\d+) found", text).groups()
+    return int(made), int(found)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert call("benchmark", SMOKE, "--out", folder) == 0
+    return folder
+
+
+def rows(out: Path, name: str = "smoke") -> list[dict]:
+    return json.loads((out / name / "table.json").read_text())["rows"]
+
+
+def test_every_format_says_that_it_is_a_phantom(out):
+    for name in FORMATS:
+        assert PHANTOM in (out / "smoke" / name).read_text(), name
+
+
+def test_methods_and_references_stand_at_both_levels(out):
+    expected = [
+        "random-init",
+        "moco-v2",
+        "sift-dbt",
+        "volumes in the study",
+        "frames in the volume",
+        "all-normal",
+    ]
+    for level in ("slice", "volume"):
+        assert [r["method"] for r in rows(out) if r["level"] == level] == expected
+
+
+def test_no_cell_is_nan(out):
+    for name in FORMATS:
+        assert not re.search(r"\b(nan|inf)\b", (out / "smoke" / name).read_text(), re.IGNORECASE)
+
+
+def test_a_second_run_does_nothing_and_gives_the_same_bytes(out, capsys):
+    before = {name: (out / "smoke" / name).read_bytes() for name in FORMATS}
+    assert call("benchmark", SMOKE, "--out", out) == 0
+    assert stages(capsys.readouterr().err) == (0, 12)
+    assert {name: (out / "smoke" / name).read_bytes() for name in FORMATS} == before
+
+
+def test_a_second_run_needs_no_torch(out):
+    code = (
+        "import sys\nfrom dbtssl.cli.main import main\n"
+        f"try: main(['benchmark', {SMOKE!r}, '--out', {str(out)!r}])\n"
+        "except SystemExit as left: assert not left.code\n"
+        "print(sorted({'torch', 'timm', 'lightning_fabric', 'pydicom'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_the_plan_knows_what_is_done(out, capsys):
+    assert call("benchmark", SMOKE, "--out", out, "--plan") == 0
+    assert capsys.readouterr().out.rstrip().endswith("0 of 12 stages to run")
+
+
+def test_another_number_of_patches_shares_the_training(out, capsys):
+    assert call("benchmark", SMOKE, "--out", out, "--plan", "--set", "predict.patches=2") == 0
+    printed = capsys.readouterr().out
+    assert printed.rstrip().endswith("6 of 12 stages to run")
+    assert {line.split()[0] for line in printed.splitlines() if line.endswith(" run")} == {
+        "predict",
+        "score",
+    }
+
+
+def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
+    assert call("benchmark", SMOKE, "--out", tmp_path / "runs", "--plan") == 0
+    assert "12 of 12 stages to run" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_kill_9_and_rerun_give_the_same_table(out, tmp_path):
+    command = [sys.executable, "-m", "dbtssl", "benchmark", SMOKE, "--out", str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    work, limit = tmp_path / "store" / ".work", time.monotonic() + 120
+    while not list(work.glob("pretrain-*/checkpoint.pt")):
+        assert child.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert not (tmp_path / "smoke").exists()
+    assert call("benchmark", SMOKE, "--out", tmp_path) == 0
+    for name in FORMATS:
+        assert (tmp_path / "smoke" / name).read_bytes() == (out / "smoke" / name).read_bytes()
+
+
+def test_the_plugin_of_the_contributing_page_becomes_a_row(out, tmp_path, capsys):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    plugin = tmp_path / "any_slice.py"
+    plugin.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1))
+    lines = [x for x in plugin.read_text().splitlines() if x.strip()]
+    assert len(lines) <= 20
+    example = re.search(r"dbtssl --plugin any_slice\.py benchmark .*?(?=```)", page, re.DOTALL)
+    words = shlex.split(example.group().replace("\\\n", " "))[1:]
+    words[words.index("any_slice.py")] = str(plugin)
+    words[words.index("benchmarks/smoke.toml")] = SMOKE
+    assert call(*words, "--out", out, "--set", "name=with-plugin") == 0
+    made, found = stages(capsys.readouterr().err)
+    assert (made, found) == (4, 4)  # data and random-init were there
+    methods = [r["method"] for r in rows(out, "with-plugin") if r["level"] == "slice"]
+    assert methods[:2] == ["random-init", "any-slice"]
+
+
+@pytest.mark.skipif(not MINI_TREE.is_dir(), reason="real BCS-DBT files lie outside the project")
+def test_a_real_folder_tree_runs_to_a_table_and_refuses_what_it_cannot_compute(tmp_path):
+    settings = (
+        "name=mini",
+        "title=Mini tree",
+        "backbone.args.base_channels=2",
+        "pretrain.batch_size=8",
+        "pretrain.slices_per_volume=4",
+        "pretrain.epochs=1",
+        "finetune.epochs=1",
+        "predict.patches=1",
+    )
+    args = [word for x in settings for word in ("--set", x)]
+    code = call("benchmark", SMOKE, "--data", f"bcs-dbt:{MINI_TREE}", "--out", tmp_path, *args)
+    assert code == 0
+    for name in FORMATS:
+        text = (tmp_path / "mini" / name).read_text()
+        assert PHANTOM not in text
+        assert not re.search(r"\b(nan|inf)\b", text, re.IGNORECASE)
+    for row in rows(tmp_path, "mini"):
+        for metric, cell in row["cells"].items():
+            if cell["value"]["low"] is None:
+                assert cell["value"]["reason"], (row["method"], metric)
+    dataset = json.loads(next((tmp_path / "store").glob("prepare/*/*/dataset.json")).read_text())
+    assert dataset["source"] == "bcs-dbt"

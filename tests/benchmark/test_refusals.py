@@ -1,0 +1,168 @@
+"""Every mistake a user can make with the main job: one message, a next step, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pydicom
+import pytest
+
+from dbtssl.cli.main import main
+from dbtssl.phantom.config import PhantomConfig
+from dbtssl.phantom.write import write_cohort
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.xdist_group("refusals")
+
+SPEC = """\
+name = "toy"
+methods = ["random-init"]
+[backbone]
+args = { base_channels = 2 }
+[finetune]
+epochs = 1
+[predict]
+patches = 1
+patch_size = 64
+"""
+
+
+@pytest.fixture
+def refuse(tmp_path, capsys):
+    """Run the benchmark; what it printed, once the common promises are checked."""
+
+    def run(*args, spec=SPEC, complete=()):
+        out = tmp_path / "runs"
+        path = tmp_path / "toy.toml"
+        path.write_text(spec)
+        with pytest.raises(SystemExit) as left:
+            main(["benchmark", str(path), "--out", str(out), *map(str, args)], prog_name="dbtssl")
+        text = capsys.readouterr().err
+        assert left.value.code == 2, text
+        assert "error: " in text
+        assert "hint: " in text
+        assert "Traceback" not in text
+        assert not (out / "toy").exists()
+        assert [p.parts[-3] for p in out.glob("store/[!.]*/*/*")] == list(complete)
+        return " ".join(text.split())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort") / "phantom"
+    config = PhantomConfig(patients=6, seed=5, rows=64, prevalence="balanced")
+    write_cohort(config, folder, 1)
+    return folder
+
+
+@pytest.fixture
+def tree(cohort, tmp_path):
+    shutil.copytree(cohort, tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def first_volume(tree: Path) -> Path:
+    return min(tree.rglob("*.dcm"))
+
+
+def test_unknown_method(refuse):
+    text = refuse(spec=SPEC.replace("random-init", "moco-v3"))
+    assert "no method named 'moco-v3'. Did you mean 'moco-v2'?" in text
+
+
+def test_every_wrong_row_is_named(refuse):
+    text = refuse(spec=SPEC.replace('["random-init"]', '["moco-v3", "swift-dbt"]'))
+    assert "'moco-v3'" in text
+    assert "'swift-dbt'" in text
+
+
+def test_broken_toml(refuse):
+    assert "is not valid TOML" in refuse(spec="name = ")
+
+
+def test_unknown_key(refuse):
+    text = refuse(spec=SPEC.replace("patches = 1\n", "patchs = 1\n"))
+    assert "predict.patchs: unknown key. Did you mean 'patches'?" in text
+
+
+def test_unknown_key_of_a_component(refuse):
+    text = refuse(spec=SPEC.replace("epochs = 1", "epoch = 1"))
+    assert "epoch: unknown key. Did you mean 'epochs'?" in text
+
+
+def test_unknown_preset(refuse):
+    spec = SPEC.replace("random-init", "moco-v2") + '[method.moco-v2]\npreset = "as-relased"\n'
+    assert "no preset 'as-relased'. Did you mean 'as-released'?" in refuse(spec=spec)
+
+
+def test_unknown_source_and_protocol(refuse):
+    assert "no source named 'bcs-dtb'. Did you mean 'bcs-dbt'?" in refuse("--data", "bcs-dtb:/x")
+    assert "strict" in refuse(spec='protocol = "stricter"\n' + SPEC)
+
+
+def test_missing_folder(refuse, tmp_path):
+    assert "no such folder" in refuse("--data", f"bcs-dbt:{tmp_path / 'gone'}")
+
+
+def test_empty_folder(refuse, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refuse("--data", f"bcs-dbt:{tmp_path / 'empty'}")
+
+
+def test_a_source_without_a_folder(refuse):
+    assert "needs a folder" in refuse("--data", "bcs-dbt")
+
+
+@pytest.mark.parametrize("word", ["labels", "boxes", "file-paths"])
+def test_missing_table(refuse, tree, word):
+    next(tree.glob(f"*{word}*.csv")).unlink()
+    assert word in refuse("--data", f"bcs-dbt:{tree}")
+
+
+def test_missing_columns(refuse, tree):
+    table = next(tree.glob("*labels*.csv"))
+    table.write_text(table.read_text().replace("Cancer", "Tumour"))
+    assert "Cancer" in refuse("--data", f"bcs-dbt:{tree}")
+
+
+def test_no_abnormal_patient(refuse, tree):
+    labels, boxes = next(tree.glob("*labels*.csv")), next(tree.glob("*boxes*.csv"))
+    head, *lines = labels.read_text().splitlines()
+    cut = [line.rsplit(",", 4)[0] + ",1,0,0,0" for line in lines]
+    labels.write_text("\n".join([head, *cut]) + "\n")
+    boxes.write_text(boxes.read_text().splitlines()[0] + "\n")
+    text = refuse("--data", f"bcs-dbt:{tree}", complete=["prepare"])
+    assert "no abnormal patient in the train split" in text
+
+
+def test_another_kind_of_dicom(refuse, tree):
+    path = first_volume(tree)
+    header = pydicom.dcmread(path)
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = (
+        "1.2.840.10008.5.1.4.1.1.2"  # CT Image Storage
+    )
+    header.save_as(path)
+    assert "not tomosynthesis" in refuse("--data", f"bcs-dbt:{tree}")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_truncated_dicom(refuse, tree, share):
+    path = first_volume(tree)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert "DBT-P" in refuse("--data", f"bcs-dbt:{tree}")
+
+
+def test_full_disk(refuse, tree, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dbtssl.benchmark.store.os.fsync", full)
+    assert "disk is full" in refuse("--data", f"phantom:{tree}")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dbtssl.benchmark.spec import Spec, builtin_spec, load_spec
+from dbtssl.config import validate
+from dbtssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MINIMAL = 'name = "toy"\nmethods = ["random-init"]\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "spec.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke"])
+def test_the_specifications_that_the_project_carries_are_valid(name):
+    spec = load_spec(builtin_spec(name))
+    assert spec.name == name
+    assert spec.methods == ("random-init", "moco-v2", "sift-dbt")
+    assert spec.data.source == "phantom"
+
+
+def test_set_changes_one_key(tmp_path):
+    spec = load_spec(
+        write(tmp_path, MINIMAL), assignments=("predict.patches=5", "split.seed=3", "title=A b")
+    )
+    assert (spec.predict.patches, spec.split.seed, spec.title) == (5, 3, "A b")
+
+
+def test_data_replaces_the_source(tmp_path):
+    text = MINIMAL + "[data]\nsource = 'phantom'\n[data.phantom]\npatients = 4\n"
+    spec = load_spec(write(tmp_path, text), data="bcs-dbt:/some/where:else")
+    assert (spec.data.source, spec.data.root) == ("bcs-dbt", "/some/where:else")
+    assert spec.data.phantom == {}
+
+
+@pytest.mark.parametrize("data", ["", ":x", "bcs-dbt:"])
+def test_data_needs_a_source_and_a_root(tmp_path, data):
+    with pytest.raises(ConfigError, match="SOURCE:ROOT"):
+        load_spec(write(tmp_path, MINIMAL), data=data)
+
+
+def test_all_errors_at_once_with_a_suggestion(tmp_path):
+    text = (
+        'name = "Not kebab"\nmethods = []\nseed = [1]\n[predict]\npatchs = 3\npatches = 0\n'
+        "[split]\nseed = -1\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_spec(write(tmp_path, text))
+    message = caught.value.message
+    assert "6 errors" in message
+    for part in (
+        'name: got "Not kebab"',
+        "methods: ",
+        "seed: unknown key. Did you mean 'seeds'?",
+        "predict.patchs: unknown key. Did you mean 'patches'?",
+        "predict.patches: got 0, expected a number >= 1",
+        "split.seed: got -1",
+    ):
+        assert part in message
+
+
+def test_broken_toml_names_the_line(tmp_path):
+    with pytest.raises(ConfigError, match="line 2"):
+        load_spec(write(tmp_path, 'name = "toy"\nmethods = [\n"a"'.replace('[\n"a"', "= 1")))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such file: .*gone\.toml"):
+        load_spec(tmp_path / "gone.toml")
+
+
+def test_a_table_of_no_row_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"\[method\.moco-v2\] belongs to no row"):
+        load_spec(write(tmp_path, MINIMAL + "[method.moco-v2]\npreset = 'default'\n"))
+
+
+@pytest.mark.parametrize("key", ["methods", "seeds"])
+def test_repeats_are_refused(key):
+    values = {"methods": ["a", "a"], "seeds": [1, 1]}
+    data = {"name": "toy", "methods": ["a"], key: values[key]}
+    with pytest.raises(ConfigError, match=f"{key}: .*different entries"):
+        validate(Spec, data)

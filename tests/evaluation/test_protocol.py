@@ -1,0 +1,51 @@
+import pytest
+
+from dbtssl.config import validate
+from dbtssl.errors import ConfigError
+from dbtssl.evaluation.protocol import STRICT, Protocol, protocol
+
+
+def test_strict_is_found_by_name():
+    assert protocol("strict") is STRICT
+    assert STRICT.lesion_window == (4, 4)
+    assert STRICT.specificity_rule == "at-least"
+
+
+def test_unknown_protocol_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown protocol 'strikt'\. Did you mean 'strict'"):
+        protocol("strikt")
+
+
+def test_every_rule_changes_the_digest():
+    changes = {
+        "name": "other",
+        "version": 2,
+        "lesion_window": (4, 3),
+        "actionable": "normal",
+        "specificity_rule": "nearest",
+        "confidence": 0.9,
+    }
+    digests = {STRICT.model_copy(update={key: value}).digest for key, value in changes.items()}
+    assert len(digests | {STRICT.digest}) == len(changes) + 1
+
+
+def test_unknown_rule_is_refused():
+    with pytest.raises(ConfigError, match=r"specificity_rule: got .exact."):
+        validate(Protocol, {"name": "x", "version": 1, "specificity_rule": "exact"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "strict, version 1"),
+        ({"lesion_window": (4, 3)}, "from 4 slices before to 3 slices after"),
+        ({"actionable": "drop"}, "left out"),
+        ({"actionable": "normal"}, "count as normal"),
+        ({"specificity_rule": "at-least"}, "at least 87 %"),
+        ({"specificity_rule": "interpolated"}, "linear between"),
+        ({"specificity_rule": "nearest"}, "may lie below"),
+        ({"confidence": 0.9}, "90 % intervals"),
+    ],
+)
+def test_words_say_the_rule(change, said):
+    assert said in STRICT.model_copy(update=change).words()

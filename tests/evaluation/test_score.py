@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from dbtssl.errors import DataError
+from dbtssl.evaluation.aggregators import Max, Mean
+from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.operating_points import balanced_threshold
+from dbtssl.evaluation.predictions import parse_predictions
+from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.score import score
+from dbtssl.evaluation.units import score_sets
+from dbtssl.evaluation.values import Score
+
+
+@pytest.fixture
+def tables(make_table):
+    return make_table(patients=20, positives=6, prefix="T"), make_table(
+        patients=14, positives=5, prefix="V", seed=1
+    )
+
+
+def run(test, val, protocol=STRICT, patches=None):
+    return score(test, val, protocol, Mean(), Max(), patches)
+
+
+def test_rows_of_both_levels(tables):
+    test, val = tables
+    result = run(test, val)
+    assert [(r.level, r.kind, r.name) for r in result.rows] == [
+        (level, kind, name)
+        for level in ("slice", "volume")
+        for kind, name in (
+            ("method", ""),
+            ("shortcut", "volumes in the study"),
+            ("shortcut", "frames in the volume"),
+            ("rule", "all-normal"),
+        )
+    ]
+    test_sets = score_sets(parse_predictions(test), Mean(), Max())
+    val_sets = score_sets(parse_predictions(val), Mean(), Max())
+    for row, units, val_units in zip(result.rows[::4], test_sets, val_sets, strict=True):
+        assert tuple(row.values) == METRICS
+        assert row.values["auc"].value == pytest.approx(roc_auc_score(units.abnormal, units.scores))
+        assert row.threshold == balanced_threshold(val_units.abnormal, val_units.scores)
+        called = units.scores > row.threshold
+        assert (row.tp, row.fn) == (
+            (called & units.abnormal).sum(),
+            (~called & units.abnormal).sum(),
+        )
+        assert (row.fp, row.tn) == (
+            (called & ~units.abnormal).sum(),
+            (~called & ~units.abnormal).sum(),
+        )
+        assert row.values["ar"].value == row.tp / row.n_pos
+        assert row.values["nr"].value == row.tn / row.n_neg
+        assert row.values["npv"].value == row.tn / (row.tn + row.fn)
+        assert (row.n_pos, row.n_neg) == (units.abnormal.sum(), (~units.abnormal).sum())
+        assert (row.n_pos_patients, row.n_patients) == (6, 20)
+        assert row.attained["sp@87"] >= 0.87
+        assert row.attained["sp@80"] >= 0.80
+    assert len({r.evaluation_set for r in result.rows}) == 2
+
+
+def test_the_order_of_rows_does_not_matter(tables):
+    test, val = tables
+    order = np.random.default_rng(0).permutation(test.num_rows)
+    assert run(test.take(order), val).to_json() == run(test, val).to_json()
+
+
+def test_the_threshold_never_sees_the_test_split(tables, make_table):
+    test, val = tables
+    other = make_table(patients=20, positives=6, prefix="T", seed=5, effect=4.0)
+    thresholds = [
+        [r.threshold for r in run(t, val).rows if r.kind == "method"] for t in (test, other)
+    ]
+    assert thresholds[0] == thresholds[1]
+
+
+def test_json_round_trip(tables):
+    result = run(*tables)
+    text = result.to_json()
+    assert Score.from_json(text) == result
+    assert Score.from_json(text).protocol.digest == STRICT.digest
+    assert json.loads(text)["patches"] == 4
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"protocol": {"name": "x", "version": 1}}'])
+def test_json_that_is_no_score(text):
+    with pytest.raises(DataError, match="not a score"):
+        Score.from_json(text)
+
+
+def test_fewer_patches_change_the_scores_and_not_the_set(tables):
+    all_, one = run(*tables), run(*tables, patches=1)
+    assert one.patches == 1
+    assert one.rows[0].values["auc"] != all_.rows[0].values["auc"]
+    assert one.rows[0].evaluation_set == all_.rows[0].evaluation_set
+
+
+def test_actionable_volumes_are_left_out_or_normal(make_table, tables):
+    test = make_table(patients=20, positives=6, prefix="T", actionable=3)
+    without = run(test, tables[1])
+    kept = run(test, tables[1], STRICT.model_copy(update={"actionable": "normal"}))
+    assert (without.rows[0].n_patients, kept.rows[0].n_patients) == (17, 20)
+    assert kept.rows[4].n_neg - without.rows[4].n_neg == 6
+    assert kept.protocol.digest != without.protocol.digest
+
+
+def test_nothing_left_without_actionable(make_table, tables):
+    only = make_table(patients=3, positives=0, actionable=3, prefix="T")
+    with pytest.raises(DataError, match="no volume is left in the test split"):
+        run(only, tables[1])
+
+
+def test_a_patient_in_both_splits(make_table):
+    with pytest.raises(
+        DataError, match="3 patients are in the validation and the test split: P000, P001"
+    ):
+        run(make_table(patients=3, positives=1), make_table(patients=5, positives=1))
+
+
+@pytest.mark.parametrize(("positives", "missing"), [(0, "abnormal"), (4, "normal")])
+def test_a_test_set_of_one_class_has_no_values(make_table, tables, positives, missing):
+    rows = run(make_table(patients=4, positives=positives, prefix="T"), tables[1]).rows
+    for row in rows if missing == "abnormal" else rows[4:]:
+        assert {v.value for v in row.values.values()} == {None}
+        assert {v.reason for v in row.values.values()} == {
+            f"the test split has no {missing} {row.level}"
+        }
+
+
+def test_a_validation_set_of_one_class_gives_no_threshold(make_table, tables):
+    row = run(tables[0], make_table(patients=3, positives=0, prefix="V")).rows[0]
+    for name in ("npv", "nr", "ar"):
+        assert row.values[name].value is None
+        assert row.values[name].reason == "no threshold: the validation split has no abnormal slice"
+    assert row.values["auc"].value is not None
+    assert row.threshold is row.tp is None
+
+
+def test_equal_scores_have_values_without_intervals(tables):
+    """Every study of the phantom holds the same number of volumes."""
+    row = run(*tables).rows[1]
+    assert row.name == "volumes in the study"
+    assert row.values["auc"].value == 0.5
+    assert row.values["npv"].reason == "there are no slices called normal"
+    for name in ("auc", "nr", "ar", "sp@87", "sp@80"):
+        assert row.values[name].reason == "all scores are equal"
+        assert row.values[name].low is None
+
+
+@pytest.mark.parametrize("positives", [0, 1, 2, 3])
+def test_tiny_sets_hold_no_nan(make_table, positives):
+    test = make_table(patients=3, positives=positives, prefix="T", slices=3, patches=1, effect=50.0)
+    val = make_table(patients=2, positives=1, prefix="V", slices=3, patches=1)
+    text = run(test, val).to_json()
+    assert "nan" not in text.lower()
+    assert "infinity" not in text.lower()

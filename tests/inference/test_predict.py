@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+from dbtssl.data.records import SliceRef
+from dbtssl.errors import ConfigError
+from dbtssl.inference.dataset import FixedPatches, read_patches
+from dbtssl.inference.patches import PatchRule
+from dbtssl.inference.predict import SCHEMA, predict, single_device
+from dbtssl.interfaces import Labelled
+from dbtssl.testing.toy_slices import toy_labelled
+
+RULE = PatchRule(24)
+
+
+class Network(nn.Module):
+    """A convolution, batch normalisation and a mean: enough to tell modes and batches apart."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.ReLU())
+
+    def forward(self, x):
+        return self.layers(x).mean(dim=(1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    return toy_labelled(tmp_path_factory.mktemp("toy"), patients=4, n_slices=5)
+
+
+@pytest.fixture(scope="module")
+def table(labelled):
+    return predict(Network(), labelled, RULE, count=6, seed=1)
+
+
+def test_one_row_a_slice_with_what_the_records_say(labelled, table):
+    assert table.schema.equals(SCHEMA)
+    cohort = labelled.slices.cohort
+    rows = table.to_pylist()
+    assert [(r["volume"], r["z"]) for r in rows] == [(v.id, z) for v in cohort for z in range(5)]
+    by_id = {v.id: v for v in cohort}
+    for row in rows:
+        volume = by_id[row["volume"]]
+        assert row["patient"] == volume.patient
+        assert row["study"] == volume.study
+        assert row["view"] == volume.view
+        assert row["label"] == volume.label
+        assert row["n_slices"] == volume.n_slices
+    expected = [bool(a) for labels in labelled.abnormal for a in labels]
+    assert [r["abnormal"] for r in rows] == expected
+    assert any(expected)
+    assert table.schema.metadata == {
+        b"patch_size": b"24",
+        b"min_tissue": b"0.01",
+        b"count": b"6",
+        b"seed": b"1",
+    }
+
+
+def test_each_logit_is_the_networks_on_that_patch(labelled, table):
+    model = Network().eval()
+    ids = [v.id for v in labelled.slices.cohort]
+    for row in table.to_pylist()[::7]:
+        pixels = labelled.slices.read(SliceRef(ids.index(row["volume"]), row["z"]))
+        for logit, y, x in zip(row["logits"], row["y"], row["x"], strict=True):
+            patch = torch.from_numpy(pixels[y : y + 24, x : x + 24].copy())
+            with torch.inference_mode():
+                assert model(patch[None, None]).item() == pytest.approx(logit, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_size_does_not_matter(labelled, table, batch_size):
+    other = predict(Network(), labelled, RULE, count=6, seed=1, batch_size=batch_size)
+    assert_same(other, table)
+
+
+def test_the_default_batch_is_bounded_in_pixels(labelled, monkeypatch):
+    sizes = []
+
+    class Recorder(Network):
+        def forward(self, x):
+            sizes.append(len(x))
+            return super().forward(x)
+
+    monkeypatch.setattr("dbtssl.inference.predict.BATCH_PIXELS", 15 * 24 * 24)
+    predict(Recorder(), labelled, RULE, count=6)
+    assert sizes == [12] * 10  # two slices of six patches
+    sizes.clear()
+    predict(Recorder(), labelled, RULE, count=20)
+    assert sizes == [15, 5] * 20  # a slice has more patches than a batch
+
+
+def test_loader_workers_do_not_matter(labelled, table):
+    assert_same(predict(Network(), labelled, RULE, count=6, seed=1, workers=1), table)
+
+
+def test_the_order_of_volumes_does_not_matter(labelled, table):
+    order = [2, 0, 3, 1]
+    slices = type(labelled.slices)(
+        labelled.slices.root, type(labelled.slices.cohort)(labelled.slices.cohort[i] for i in order)
+    )
+    turned = Labelled(slices, tuple(labelled.abnormal[i] for i in order))
+    other = predict(Network(), turned, RULE, count=6, seed=1)
+    keys = [("volume", "ascending"), ("z", "ascending")]
+    assert_same(other.sort_by(keys), table.sort_by(keys))
+
+
+def test_fewer_patches_are_the_first_of_more(labelled, table):
+    few = predict(Network(), labelled, RULE, count=2, seed=1)
+    assert_same(few, pa.table({name: _first(table[name], 2) for name in table.column_names}))
+
+
+def test_labels_and_boxes_do_not_move_the_patches(labelled, table):
+    """The same tissue rule for both classes: no patch is placed with the box of a lesion."""
+    swapped = Labelled(labelled.slices, tuple(~a for a in labelled.abnormal))
+    other = predict(Network(), swapped, RULE, count=6, seed=1)
+    assert other["y"] == table["y"]
+    assert other["x"] == table["x"]
+    assert other["logits"] == table["logits"]
+
+
+def test_the_model_is_scored_in_evaluation_mode_and_unchanged(labelled):
+    model = Network().train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    predict(model, labelled, RULE, count=1)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_global_random_state_is_left_alone(labelled):
+    model = Network()
+    before = torch.random.get_rng_state()
+    predict(model, labelled, RULE, count=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_patches_cut_from_one_read_are_those_read_alone(labelled, count):
+    """Few patches are read singly, many at once; also beyond the edge of a slice smaller than the patch."""
+    rule = PatchRule(90)  # the slices have 96 x 80 pixels
+    patches = FixedPatches(labelled.slices, rule, count=count, seed=0)
+    for index in (0, 7):
+        ref, corners = patches.refs[index], patches.corners[index]
+        assert (corners[:, 1] == 0).all()
+        together = read_patches(labelled.slices, ref, corners, rule)
+        for patch, (y, x) in zip(together, corners.tolist(), strict=True):
+            np.testing.assert_array_equal(patch[0], labelled.slices.read(ref, rule.rect(y, x)))
+
+
+def test_no_pixel_is_read_twice(labelled, monkeypatch):
+    """Reading never costs more pixels than the patches have, nor than the rectangle round them has."""
+    read = []
+    slices = labelled.slices
+    whole = slices.read
+    monkeypatch.setattr(
+        slices,
+        "read",
+        lambda ref, rect: (
+            read.append((rect.y1 - rect.y0) * (rect.x1 - rect.x0)) or whole(ref, rect)
+        ),
+    )
+    corners = np.array([[0, 0], [70, 50]], dtype=np.int32)
+    read_patches(slices, SliceRef(0, 0), corners, PatchRule(8))
+    assert sum(read) == 2 * 64
+    read.clear()
+    read_patches(slices, SliceRef(0, 0), np.repeat(corners, 60, axis=0), PatchRule(8))
+    assert sum(read) == 78 * 58
+
+
+def test_an_empty_cohort_gives_an_empty_table(labelled):
+    empty = Labelled(
+        type(labelled.slices)(labelled.slices.root, type(labelled.slices.cohort)([])), ()
+    )
+    assert predict(Network(), empty, RULE).num_rows == 0
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="abacus") as caught:
+        single_device("abacus")
+    assert "cpu" in caught.value.hint
+
+
+def test_the_signature_names_no_split():
+    assert not {"train", "val", "test"} & set(inspect.signature(predict).parameters)
+
+
+def assert_same(a, b):
+    for name in SCHEMA.names:
+        if name == "logits":
+            np.testing.assert_allclose(_flat(a, name), _flat(b, name), atol=1e-6)
+        else:
+            assert a[name].to_pylist() == b[name].to_pylist()
+
+
+def _flat(table, name):
+    return np.concatenate(table[name].to_pylist())
+
+
+def _first(column, n):
+    values = column.to_pylist()
+    return [v[:n] for v in values] if isinstance(values[0], list) else values

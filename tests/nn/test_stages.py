@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from dbtssl.errors import PluginError
+from dbtssl.nn.backbones import create_encoder
+from dbtssl.nn.classifier import PatchClassifier
+from dbtssl.nn.stages import discriminative_groups, stages
+
+# SIFT-DBT's released code, base rate 0.08 and factor 2.8: rate of the group that holds the parameter
+RESNET50 = {
+    "head.weight": 0.08,
+    "encoder.layer4.2.conv3.weight": 0.02857,
+    "encoder.layer3.0.conv1.weight": 0.01020,
+    "encoder.layer2.3.bn2.bias": 0.003644,
+    "encoder.layer1.0.downsample.0.weight": 0.001302,
+    "encoder.conv1.weight": 0.000465,
+}
+CNN7 = {
+    "head.bias": 0.08,
+    "encoder.layer5.3.weight": 0.02857,
+    "encoder.layer4.0.weight": 0.01020,
+    "encoder.layer3.0.weight": 0.003644,
+    "encoder.layer2.4.bias": 0.001302,
+    "encoder.layer1.1.weight": 0.000465,
+}
+
+
+def rates(model, **kwargs):
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = discriminative_groups(model, **kwargs)
+    return {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+
+
+@pytest.mark.parametrize(("backbone", "published"), [("resnet50", RESNET50), ("cnn7", CNN7)])
+def test_learning_rates_are_the_published_ones(backbone, published):
+    model = PatchClassifier(create_encoder(backbone))
+    found = rates(model, lr=0.08, factor=2.8, weight_decay=1e-4)
+    for name, rate in published.items():
+        assert found[name] == pytest.approx(rate, rel=1e-3), name
+    assert len(set(found.values())) == 6
+
+
+def test_batch_norm_of_the_stem_goes_with_its_convolution():
+    found = rates(PatchClassifier(create_encoder("resnet50")), lr=0.08, factor=2.8, weight_decay=0)
+    assert found["encoder.bn1.weight"] == found["encoder.conv1.weight"]
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "cnn7", "resnet18", "vit_tiny_patch16_224"])
+def test_each_parameter_is_in_exactly_one_group(backbone):
+    model = PatchClassifier(create_encoder(backbone))
+    groups = discriminative_groups(model, 0.1, 2.8, 1e-4)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+    assert {group["weight_decay"] for group in groups} == {1e-4}
+
+
+def test_stages_run_from_the_input_to_the_head():
+    first, *middle = stages(create_encoder("resnet50"))
+    assert first == ["conv1.weight", "bn1.weight", "bn1.bias"]
+    assert [{name.split(".")[0] for name in names} for names in middle] == [
+        {"layer1"},
+        {"layer2"},
+        {"layer3"},
+        {"layer4"},
+    ]
+
+
+def test_an_encoder_without_stages_is_refused():
+    with pytest.raises(PluginError, match="group_matcher") as caught:
+        stages(nn.Linear(3, 3))
+    assert "full or linear" in caught.value.hint
