@@ -19,7 +19,7 @@ benchmark: .venv
 	$(BIN)/dbtssl benchmark
 
 test: lint types
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: .venv
 	$(BIN)/python -m pytest -m slow

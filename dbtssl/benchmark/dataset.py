@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from filelock import FileLock
 
 from dbtssl.benchmark.store import Stage, file_hash
 from dbtssl.config import digest, result_fields, validate
@@ -64,7 +65,9 @@ def find_volumes(spec: Spec) -> tuple[Path, Sequence[RawVolume]]:
 
         root = phantom_root(spec)
         config = validate(PhantomConfig, spec.data.phantom, "data.phantom")
-        write_cohort(config, root, spec.run.jobs or None)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(root.with_suffix(".wait")):  # another benchmark may be making it just now
+            write_cohort(config, root, spec.run.jobs or None)
     else:
         raise ConfigError(
             f"source {spec.data.source!r} needs a folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Labelled, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -73,7 +74,8 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
 
         assert isinstance(config, PretrainConfig)
         encoder = _new_encoder(row, seed)
-        objective = objective_part.build(encoder)
+        with _seeded(seed):  # heads and queue
+            objective = objective_part.build(encoder)
         result = pretrain(
             objective,
             sampler_part.build(),
@@ -114,7 +116,9 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
         encoder = _new_encoder(row, seed)
         if pretrained is not None:
             _load(encoder, pretrained.folder / ENCODER, row.name)
-        classifier = row.finetuner.build().fit(
+        with _seeded(seed):
+            finetuner = row.finetuner.build()
+        classifier = finetuner.fit(
             encoder,
             ctx.labelled(ctx.data.split.train),
             ctx.labelled(ctx.data.split.val),
@@ -217,13 +221,20 @@ def _backbone_key(row: Row) -> dict[str, Any]:
 
 def _new_encoder(row: Row, seed: int) -> nn.Module:
     """The row's encoder with weights that the seed alone decides."""
-    import torch
-
     from dbtssl.nn.backbones import create_encoder
+
+    with _seeded(seed):
+        return create_encoder(row.backbone.name, **row.backbone.args)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's random numbers on the CPU from ``seed``, and as they were afterwards."""
+    import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_encoder(row.backbone.name, **row.backbone.args)
+        yield
 
 
 def _tensors(module: nn.Module) -> dict[str, Any]:

@@ -20,7 +20,7 @@ SMOKE = str(ROOT / "benchmarks" / "smoke.toml")
 MINI_TREE = ROOT.parent / "shared" / "data" / "bcs-dbt" / "mini_tree"
 FORMATS = ("table.txt", "table.md", "table.csv", "table.json")
 
-pytestmark = [pytest.mark.xdist_group("main-job"), pytest.mark.timeout(280)]
+pytestmark = pytest.mark.timeout(280)
 
 
 def call(*args: str) -> int:
@@ -95,10 +95,8 @@ def test_another_number_of_patches_shares_the_training(out, capsys):
     assert call("benchmark", SMOKE, "--out", out, "--plan", "--set", "predict.patches=2") == 0
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith("6 of 12 stages to run")
-    assert {line.split()[0] for line in printed.splitlines() if line.endswith(" run")} == {
-        "predict",
-        "score",
-    }
+    to_run = {line.split()[0] for line in printed.splitlines() if re.search(r" run *$", line)}
+    assert to_run - {"6"} == {"predict", "score"}
 
 
 def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
@@ -109,12 +107,13 @@ def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
 
 def test_kill_9_and_rerun_give_the_same_table(out, tmp_path):
     command = [sys.executable, "-m", "dbtssl", "benchmark", SMOKE, "--out", str(tmp_path)]
+    command += ["--set", "pretrain.checkpoint_every=0"]  # at every step; no part of the result
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     work, limit = tmp_path / "store" / ".work", time.monotonic() + 120
     while not list(work.glob("pretrain-*/checkpoint.pt")):
         assert child.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < limit
-        time.sleep(0.05)
+        time.sleep(0.01)
     child.kill()
     child.wait()
     assert not (tmp_path / "smoke").exists()

@@ -17,7 +17,6 @@ from dbtssl.phantom.write import write_cohort
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("refusals")
 
 SPEC = """\
 name = "toy"
