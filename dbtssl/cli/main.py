@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from dbtssl.cli.failures import reported
+from dbtssl.cli.lazy import add_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,25 +23,6 @@ COMMANDS = {
     ),
     "plugins": ("dbtssl.cli.plugins:command", "List plugins and their components."),
 }
-
-
-class _LazyCommand(click.RichCommand):
-    """A name and a line of help; the command itself is imported when a context for it is made."""
-
-    def __init__(self, name: str, target: str, short_help: str) -> None:
-        super().__init__(name=name, short_help=short_help)
-        self.target = target
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        module, _, attribute = self.target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command.make_context(info_name, args, parent, **extra)
 
 
 class _Group(click.RichGroup):
@@ -102,5 +83,4 @@ def main(debug: bool) -> None:
     """Self-supervised learning on digital breast tomosynthesis: methods as plugins, one honest table."""
 
 
-for _name, (_target, _help) in COMMANDS.items():
-    main.add_command(_LazyCommand(_name, _target, _help))
+add_commands(main, COMMANDS)
