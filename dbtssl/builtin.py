@@ -19,13 +19,19 @@ def register_components(register: Register) -> None:
         "source",
         "bcs-dbt",
         "dbtssl.data.bcs_dbt:BcsDbt",
-        "BCS-DBT as it is downloaded: tables and DICOM",
+        "BCS-DBT as it is downloaded, in any layout",
     )
     register(
         "source",
         "phantom",
         "dbtssl.data.phantom_source:Phantom",
         "the physical phantom of this project",
+    )
+    register(
+        "source",
+        "slices",
+        "dbtssl.data.folder_source:SliceFolder",
+        "folders of slices (PNG, JPEG, TIFF, DICOM) and one CSV file",
     )
     register(
         "aggregator", "mean", "dbtssl.evaluation.aggregators:Mean", "mean of the probabilities"

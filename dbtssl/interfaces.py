@@ -13,7 +13,7 @@ from pydantic import Field
 from dbtssl.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from dbtssl.data.dicom import Header
     from dbtssl.data.records import Cohort, SliceRef, Volume
     from dbtssl.data.store import Slices
     from dbtssl.inference.patches import PatchRule
@@ -253,6 +254,23 @@ class Source(Protocol):
         ...
 
 
+class FrameReader(Protocol):
+    """Reads a volume that is not one multi-frame DICOM file. It is sent to worker processes, so it must pickle."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the volume is made of."""
+        ...
+
+    def header(self) -> Header:
+        """Slices, rows, columns and window; a `DataError` for a file that cannot be read."""
+        ...
+
+    def frames(self, slices: Iterable[int] | None = None) -> Iterator[NDArray[np.uint16]]:
+        """All frames in order, or those of ``slices``: stored values ``(rows, columns)`` at full resolution."""
+        ...
+
+
 @dataclass(frozen=True)
 class RawVolume:
     """A volume before preparation: its record as far as the tables know it, and the file that holds it.
@@ -260,7 +278,17 @@ class RawVolume:
     ``volume.rows``, ``columns``, ``window`` and ``crop`` are placeholders until the file is read, and so is
     ``n_slices`` where it is 0; another number is checked against the file. Box coordinates are full-resolution
     pixels of the oriented frame.
+
+    Without a ``reader``, ``path`` is one multi-frame DICOM file; with one, ``path`` is the first of its files.
+    ``oriented`` says that boxes and pixels share a frame already, so that nothing is turned.
     """
 
     volume: Volume
     path: Path
+    reader: FrameReader | None = None
+    oriented: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the volume is made of."""
+        return (self.path,) if self.reader is None else self.reader.files

@@ -32,8 +32,8 @@ console = Console(stderr=True)
 class Ticker(Protocol):
     """What a long step calls."""
 
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """``n`` more units are done; ``note`` is shown beside the bar."""
+    def advance(self, n: int = 1, note: str = "", size: int = 0) -> None:
+        """``n`` more units are done, of ``size`` bytes; ``note`` is shown beside the bar."""
         ...
 
 
@@ -41,26 +41,30 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         text = "" if speed is None else f"{_figures(speed)} {task.fields['unit']}/s"
+        if text and task.fields["size"] and task.elapsed:
+            text += f", {_figures(task.fields['size'] / task.elapsed / 1e6)} MB/s"
         return Text(text, style="dim")
 
 
 class _Bar:
     def __init__(self, bars: Progress, task: TaskID) -> None:
-        self._bars, self._task = bars, task
+        self._bars, self._task, self._size = bars, task, 0
 
-    def advance(self, n: int = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=n, note=note)
+    def advance(self, n: int = 1, note: str = "", size: int = 0) -> None:
+        self._size += size
+        self._bars.update(self._task, advance=n, note=note, size=self._size)
 
 
 class _Lines:
-    def __init__(self, total: int, what: str, unit: str) -> None:
-        self.total, self.what, self.unit = total, what, unit
-        self.done, self.note = 0, ""
+    def __init__(self, total: int, what: str, unit: str, bytes_: int = 0) -> None:
+        self.total, self.what, self.unit, self.bytes = total, what, unit, bytes_
+        self.done, self.size, self.note = 0, 0, ""
         self.start = time.monotonic()
         self.next = self.start + PLAIN_EVERY
 
-    def advance(self, n: int = 1, note: str = "") -> None:
+    def advance(self, n: int = 1, note: str = "", size: int = 0) -> None:
         self.done += n
+        self.size += size
         self.note = note
         now = time.monotonic()
         if now >= self.next:
@@ -70,32 +74,37 @@ class _Lines:
     def _left(self, seconds: float) -> str:
         if not self.done:
             return "unknown time"
-        return f"{seconds / self.done * (self.total - self.done):.0f} s"
+        share = self.size / self.bytes if self.bytes else self.done / self.total
+        return f"{seconds / share - seconds:.0f} s" if share else "unknown time"
 
     def write(self, clock: str) -> None:
         seconds = time.monotonic() - self.start
         parts = [f"{self.what}: {self.done}/{self.total} {self.unit}"]
         parts += [f"{_figures(self.done / seconds)}/s"] if seconds else []
+        parts += [f"{_figures(self.size / seconds / 1e6)} MB/s"] if seconds and self.bytes else []
         tail = f"  {self.note}" if self.note else ""
         print(f"{', '.join([*parts, clock])}{tail}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "it") -> Iterator[Ticker]:
+def progress(what: str, total: int, unit: str = "it", size: int = 0) -> Iterator[Ticker]:
     """Show ``what`` going from 0 to ``total``; the last plain line is always written.
+
+    Where units differ in size, ``size`` is that of all in bytes: MB/s are shown, and plain lines reckon the time left
+    by bytes.
 
     A step within a step adds a second bar below the first, for as long as it runs.
     """
     if console.is_terminal:
         with _display() as bars:
-            task = bars.add_task(what, total=total, unit=unit, note="")
+            task = bars.add_task(what, total=total, unit=unit, note="", size=0)
             try:
                 yield _Bar(bars, task)
             finally:
                 if len(bars.tasks) > 1:
                     bars.remove_task(task)
         return
-    lines = _Lines(total, what, unit)
+    lines = _Lines(total, what, unit, size)
     try:
         yield lines
     finally:

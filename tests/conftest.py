@@ -16,16 +16,18 @@ os.environ["MPLBACKEND"] = "Agg"
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory):
-    """One user cache for the whole run, shared by xdist's workers and thrown away with it."""
+    """One user cache and configuration for the whole run, shared by xdist's workers and thrown away with it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
+    folders = {"XDG_CACHE_HOME": shared / "cache", "XDG_CONFIG_HOME": shared / "config"}
+    before = {name: os.environ.get(name) for name in folders}
+    os.environ.update({name: str(folder) for name, folder in folders.items()})
     yield shared / "cache"
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(autouse=True)

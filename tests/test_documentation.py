@@ -12,12 +12,14 @@ import pytest
 from dbtssl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def commands() -> list[str]:
     found = []
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        for block in re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL):
+    for page in PAGES:
+        for block in BLOCK.findall(page.read_text()):
             lines = block.replace("\\\n", " ").splitlines()
             found += [line for line in lines if line.startswith("dbtssl ")]
     return found
@@ -25,6 +27,7 @@ def commands() -> list[str]:
 
 def test_the_pages_show_commands():
     assert len(commands()) >= 6
+    assert "docs/data.md" in {page.relative_to(ROOT).as_posix() for page in PAGES}
 
 
 @pytest.mark.parametrize("line", commands())
@@ -43,13 +46,14 @@ def test_commands_parse(line, tmp_path, monkeypatch):
 
 
 def test_links_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
-            assert target.startswith("https://") or (page.parent / target).exists(), target
+            path = target.partition("#")[0]
+            assert target.startswith("https://") or (page.parent / path).exists(), target
 
 
 def test_make_targets_of_the_pages_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+    for page in PAGES:
         for target in re.findall(r"\bmake ([\w.]+)(?=\s|`)", page.read_text()):
             assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target

@@ -11,8 +11,10 @@ from filelock import FileLock
 
 from dbtssl.benchmark.store import Stage, file_hash
 from dbtssl.config import digest, result_fields, validate
+from dbtssl.data.deidentify import PUBLIC, prepared_privacy
 from dbtssl.data.phantom_source import MARKER, is_phantom
-from dbtssl.data.split import Split, split_patients
+from dbtssl.data.split import Split, split_from_lists, split_patients
+from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.protocol import protocol
@@ -98,10 +100,11 @@ def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
         version=PREPARE_VERSION,
         config={
             "source": spec.data.source,
-            "options": spec.data.options,
-            "prepare": result_fields(config),
+            # hashed: they may hold paths, and the stage's manifest lies in the prepared data set
+            "options": spec.data.options and digest(spec.data.options),
+            "prepare": config.settings(),
         },
-        parents={"files": listing(root, raws)},
+        parents={"files": listing(root, raws, spec.data.source in PUBLIC)},
         outputs=("dataset.json", "volumes.parquet", "boxes.parquet"),
         run=run,
     )
@@ -126,44 +129,54 @@ def must_make_phantom(spec: Spec) -> bool:
 
 
 def source_state(spec: Spec) -> str:
-    """A hash of what the source holds now; empty where a phantom has still to be made."""
+    """A hash of what the source and the lists of the split hold now; of no file before a phantom is made."""
+    files = _files_state(spec)
+    return digest([files, read_lists(spec.split.lists).digest]) if spec.split.lists else files
+
+
+def _files_state(spec: Spec) -> str:
     root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
     if spec.data.root and (root / "dataset.json").is_file():
         return file_hash(root / "dataset.json")
     if must_make_phantom(spec):
         return ""
     source = registry().build("source", spec.data.source, spec.data.options)
-    return listing(root, source.volumes(root))
+    return listing(root, source.volumes(root), spec.data.source in PUBLIC)
 
 
 def make_split(spec: Spec, dataset: PreparedDataset) -> Split:
     """The patient-wise split, refused where a part cannot be trained on or scored."""
-    split = split_patients(
-        dataset.cohort,
-        ratios=spec.split.ratios,
-        seed=spec.split.seed,
-        actionable=protocol(spec.protocol).actionable,
-    )
+    actionable = protocol(spec.protocol).actionable
+    if spec.split.lists:
+        privacy = prepared_privacy(dataset.source, dataset.config, phantom=dataset.phantom)
+        lists = privacy.lists(read_lists(spec.split.lists))
+        split = split_from_lists(dataset.cohort, lists, actionable)
+    else:
+        split = split_patients(dataset.cohort, spec.split.ratios, spec.split.seed, actionable)
     split.check()
     return split
 
 
-def listing(root: Path, raws: Sequence[RawVolume]) -> str:
-    """A hash of what is below ``root``: the records, and name, size and time of every file."""
+def listing(root: Path, raws: Sequence[RawVolume], public: bool = True) -> str:
+    """A hash of what is below ``root``: the records, and name, size and time of every file.
+
+    The `DataError` for a file that cannot be read names it and its volume where the source is ``public``.
+    """
     rows: list[Any] = []
     for raw in raws:
         try:
-            stat = raw.path.stat()
+            stats = [(file.name, file.stat()) for file in raw.files]
         except OSError as exc:
-            raise DataError(f"volume {raw.volume.id}: {raw.path} cannot be read: {exc}") from None
+            where = f"volume {raw.volume.id}: {exc.filename}" if public else "a file of the source"
+            raise DataError(
+                f"{where} cannot be read: {exc.strerror}", hint="check the disk"
+            ) from None
         rows.append(
             [
                 raw.volume.id,
                 int(raw.volume.label),
                 [[b.z, b.x, b.y, b.width, b.height, int(b.label)] for b in raw.volume.boxes],
-                raw.path.name,
-                stat.st_size,
-                stat.st_mtime_ns,
+                *(x for name, stat in stats for x in (name, stat.st_size, stat.st_mtime_ns)),
             ]
         )
     marker = file_hash(root / MARKER) if is_phantom(root) else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class Record(Config):
     phantom: bool = Field(description="whether the data are a phantom")
     data: str = Field(description="content hash of the prepared data set")
     split: str = Field(description="hash of the split")
+    notes: tuple[str, ...] = Field(default=(), description="what the split says of its lists")
     spec: dict[str, Any] = Field(description="the specification, resolved")
     stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
     rows: tuple[RowRecord, ...] = Field(description="rows of the table")
@@ -107,11 +109,13 @@ def recall(folder: Path, spec: Spec, store: Store) -> Record | None:
 
 def record_table(record: Record, store: Store) -> Table:
     """The table of a run, from its record and its score stages alone."""
-    return build_table(
+    table = build_table(
         record.title,
         [_entry(row, store) for row in record.rows],
         phantom=record.phantom,
     )
+    of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
+    return replace(table, notes=(*table.notes, *of_split))
 
 
 def _entry(row: RowRecord, store: Store) -> Entry:

@@ -65,6 +65,7 @@ def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
         phantom=outcome.data.dataset.phantom,
         data=outcome.data.dataset.digest,
         split=outcome.data.split.digest,
+        notes=outcome.data.split.notes,
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
         rows=tuple(_row(scored) for scored in outcome.scored),

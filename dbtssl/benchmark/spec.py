@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dbtssl.config import Config, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
@@ -28,12 +28,26 @@ class DataSpec(Config):
 
 
 class SplitSpec(Config):
-    """Patient-wise split, stratified by the patient's worst label."""
+    """Patient-wise split: stratified by the patient's worst label, by seed, or as lists say.
 
+    What becomes of Actionable volumes is the protocol's.
+    """
+
+    lists: str = Field(
+        default="",
+        description="folder with SIFT-DBT's lists or the published tables; official:FOLDER where it holds both. "
+        "Then there are no ratios and no seed",
+    )
     ratios: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2), description="train, validation, test (SIFT-DBT, section 3.1)"
     )
     seed: int = Field(default=0, ge=0, description="seed of the split, apart from the runs' seeds")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitSpec:
+        if self.lists and self.model_fields_set & {"ratios", "seed"}:
+            raise ValueError("lists alone, or ratios and seed")
+        return self
 
 
 class BackboneSpec(Config):

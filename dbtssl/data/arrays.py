@@ -1,9 +1,11 @@
-"""One compressed array a file: slice-wise chunks, blocks of 128 x 128, written at once and read by rectangles."""
+"""One compressed array a file: slice-wise chunks, blocks of 128 x 128, written by frames, read by rectangles."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import blosc2
@@ -13,13 +15,14 @@ from dbtssl.data.records import Rect
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 128  # pixels; a random 512 x 512 patch then touches at most 25 blocks of a slice
 PARTIAL = ".partial"  # ends the name of a file that is being written
+PROBE = 1 << 24  # bytes; more than a compressed frame
 LEVEL = 5  # of LZ4; on the phantom levels 1 to 9 make files of the same size within 5 %
 
 S = TypeVar("S", bound=np.generic)
@@ -31,44 +34,67 @@ def write_array(
     """Write ``frames``, each ``(rows, columns)``, as one array ``shape = (z, rows, columns)``; return their SHA-256.
 
     The hash is that of the raw little-endian values in C order. The file appears under its name only when complete.
-    The compressed volume is held in memory and written in one go, so that a full disk is an ordinary `OSError`.
+    Each frame goes to the disk as it comes, so no more than one is held; a full disk is an ordinary `OSError`.
     """
     n, rows, columns = shape
-    array = blosc2.empty(
-        shape,
-        dtype=np.dtype(dtype),
-        chunks=(1, rows, columns),
-        blocks=(1, min(BLOCK, rows), min(BLOCK, columns)),
-        cparams=blosc2.CParams(
-            codec=blosc2.Codec.LZ4,
-            clevel=LEVEL,
-            filters=[blosc2.Filter.BITSHUFFLE],
-            nthreads=1,
-        ),
-        contiguous=True,
-    )
     content = hashlib.sha256()
     z = 0
-    for frame in frames:
-        plain = np.ascontiguousarray(frame, dtype=np.dtype(dtype).newbyteorder("<"))
-        content.update(plain.data)
-        array[z] = plain
-        z += 1
-    if z != n:
-        raise DataError(f"{path.name}: expected {n} frames, got {z}")
-    write_bytes(path, array.to_cframe())
+    with _renamed_into(path) as temporary:
+        with _told_why(temporary):
+            array = blosc2.empty(
+                shape,
+                dtype=np.dtype(dtype),
+                chunks=(1, rows, columns),
+                blocks=(1, min(BLOCK, rows), min(BLOCK, columns)),
+                cparams=blosc2.CParams(
+                    codec=blosc2.Codec.LZ4,
+                    clevel=LEVEL,
+                    filters=[blosc2.Filter.BITSHUFFLE],
+                    nthreads=1,
+                ),
+                contiguous=True,
+                urlpath=str(temporary),
+                mode="w",
+            )
+        for frame in frames:
+            plain = np.ascontiguousarray(frame, dtype=np.dtype(dtype).newbyteorder("<"))
+            content.update(plain.data)
+            with _told_why(temporary):
+                array[z] = plain
+            z += 1
+        if z != n:
+            raise DataError(f"{path.name}: expected {n} frames, got {z}")
+        with _told_why(temporary):  # the end of the file, which is read first, is there
+            blosc2.open(str(temporary), mode="r")
     return content.hexdigest()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` under a temporary name beside ``path``, then rename: present means complete."""
+    with _renamed_into(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def _renamed_into(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        temporary.write_bytes(data)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_why(temporary: Path) -> Iterator[None]:
+    """Raise the disk's own error where blosc2 says only that it could not write: the next bytes fail likewise."""
+    try:
+        yield
+    except RuntimeError as exc:
+        with temporary.open("ab") as file:
+            file.write(bytes(PROBE))
+        raise OSError(errno.EIO, f"blosc2 cannot write: {exc}", temporary.name) from exc
 
 
 def open_array(path: Path) -> blosc2.NDArray:

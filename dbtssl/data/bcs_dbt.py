@@ -1,86 +1,97 @@
-"""BCS-DBT as it is downloaded: the published tables, and DICOM files in the classic folder layout."""
+"""BCS-DBT as it is downloaded: the published tables, and DICOM files wherever a download tool put them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from dbtssl import config
+from dbtssl.data.layouts import locate
 from dbtssl.data.records import Volume
-from dbtssl.data.tables import COLLECTION, Key, read_tables
+from dbtssl.data.tables import COLLECTION, read_tables
 from dbtssl.errors import DataError
 from dbtssl.interfaces import RawVolume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from dbtssl.data.tables import Tables
+    from dbtssl.data.tables import Key, Tables
 
-SHOWN = 3  # missing files that a message names
+SHOWN = 3  # volumes that a message names
 
 
 class BcsDbt:
     """Breast Cancer Screening - Digital Breast Tomosynthesis (Buda et al. 2021, TCIA, doi 10.7937/E4WT-CD02).
 
-    The root holds the three tables and the folder `Breast-Cancer-Screening-DBT`, itself or in folders `manifest-*`; it
-    may also be that folder, with the tables beside it.
+    The root holds the three tables and the images, in any layout of `dbtssl.data.layouts`; it may also be the folder
+    `Breast-Cancer-Screening-DBT`, with the tables beside it. Further folders may hold further tables and images.
     """
 
+    public: ClassVar[bool] = True  # its ids are published and name nobody
+
     class Config(config.Config):
-        """Nothing to set."""
+        """Where else the data lies, and whether some of it may be missing."""
+
+        roots: tuple[Path, ...] = Field(
+            default=(), description="further folders, on other disks, that hold tables or images"
+        )
+        partial: bool = Field(
+            default=False,
+            description="leave listed volumes without a file out; otherwise they are refused",
+        )
+
+    def __init__(self, roots: tuple[Path, ...] = (), partial: bool = False) -> None:
+        self._more, self._partial = tuple(Path(root).expanduser() for root in roots), partial
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
-        """List the volumes of all tables below ``root``, sorted by patient, study and view; no file is opened.
+        """List the volumes of all tables below the roots, sorted by patient, study and view.
 
-        Raises `DataError` for a missing or empty folder, a table that `read_tables` refuses, and listed volumes without
-        a file.
+        No file is opened that its folders' names explain. Raises `DataError` for a missing or empty folder, a table
+        that `read_tables` refuses, listed volumes without a file, and files that cannot be told apart.
         """
+        roots = (root, *self._more)
+        tables = read_tables(*table_roots(roots))
+        located = locate({key: tables.paths.get(key, "") for key in tables.labels}, roots)
+        where = ", ".join(map(str, roots))
+        look = f"see dbtssl data check {' '.join(map(str, roots))}"
+        unsure, missing = located.keys("ambiguous"), located.keys("missing")
+        if unsure:
+            raise DataError(
+                f"{where}: {len(unsure)} of {len(tables.labels)} listed volumes are ambiguous: "
+                f"{_shown(unsure)} ({located.places[unsure[0]].note})",
+                hint=f"keep one file of each; {look}",
+            )
+        found = located.keys("found")
+        if missing and not (self._partial and found):
+            raise DataError(
+                f"{where}: {len(missing)} of {len(tables.labels)} listed volumes have no file: "
+                f"{_shown(missing)}",
+                hint="download them, or take what is there with the option partial=true, "
+                f"or remove their rows from the tables; {look}",
+            )
+        return [RawVolume(_record(key, tables), located.places[key].files[0]) for key in found]
+
+
+def table_roots(roots: Sequence[Path]) -> list[Path]:
+    """The folders to look for tables in: ``roots``, or what holds the collection's own folder.
+
+    Raises `DataError` for a folder that is missing or empty.
+    """
+    for root in roots:
         if not root.is_dir():
             raise DataError(f"no such folder: {root}", hint="check the path")
         if not any(root.iterdir()):
             raise DataError(
                 f"{root} is empty", hint=f"expected the tables and the folder {COLLECTION}"
             )
-        if root.name == COLLECTION:
-            root = root.parent
-        tables = read_tables(root)
-        places = image_roots(root)
-        found, missing = [], []
-        for key in sorted(tables.labels):
-            path = find_file(tables.paths.get(key, ""), places)
-            if path is None:
-                missing.append(key)
-            else:
-                found.append(RawVolume(_record(key, tables), path))
-        if missing:
-            shown = ", ".join("/".join(key) for key in missing[:SHOWN])
-            more = ", ..." if len(missing) > SHOWN else ""
-            raise DataError(
-                f"{root}: {len(missing)} of {len(tables.labels)} listed volumes have no file: {shown}{more}",
-                hint="download them, or remove their rows from the tables; "
-                f"a volume lies at the classic_path of its row, in {COLLECTION}",
-            )
-        return found
+    return [root.parent if root.name == COLLECTION else root for root in roots]
 
 
-def image_roots(root: Path) -> list[Path]:
-    """The folders that paths of the table start from: ``root`` and the retriever's `manifest-*` in it."""
-    places = [
-        place for place in (root, *sorted(root.glob("manifest-*"))) if (place / COLLECTION).is_dir()
-    ]
-    if not places:
-        raise DataError(
-            f"{root}: no folder {COLLECTION}, here or in a folder manifest-*",
-            hint="give the folder that the NBIA Data Retriever wrote into, classic layout",
-        )
-    return places
-
-
-def find_file(classic_path: str, places: Sequence[Path]) -> Path | None:
-    """The file of the volume with that ``classic_path``, or None. Other layouts belong here."""
-    if not classic_path.strip():
-        return None
-    return next((p for place in places if (p := place / classic_path.strip()).is_file()), None)
+def _shown(keys: Sequence[Key]) -> str:
+    more = ", ..." if len(keys) > SHOWN else ""
+    return ", ".join("/".join(key) for key in keys[:SHOWN]) + more
 
 
 def _record(key: Key, tables: Tables) -> Volume:

@@ -1,172 +1,122 @@
-"""Multi-frame tomosynthesis DICOM: the few header fields that are needed, and its frames one at a time.
-
-Nothing else of a header is read, kept or shown.
-"""
+"""Multi-frame tomosynthesis DICOM: its frames one at a time, in full or at half resolution."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID
 
-from dbtssl.data.records import Window
+from dbtssl.data import codestream, fragments
+from dbtssl.data.dicom_header import DAMAGED, Header, Pixels, read_header, refused
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
 
-TOMOSYNTHESIS = UID("1.2.840.10008.5.1.4.1.1.13.1.3")  # Breast Tomosynthesis Image Storage
-PLAIN = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
-DAMAGED = "the file is incomplete or damaged: download it again"
-
-_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
-_VOI, _WINDOW = "FrameVOILUTSequence", ("WindowCenter", "WindowWidth")
-_RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
-_SIZE = ("NumberOfFrames", "Rows", "Columns")
-_FIELDS = ["SOPClassUID", *_SIZE, *PLAIN, *_WINDOW, *_RESCALE, _SHARED, _PER_FRAME]
-
-
-class Header(NamedTuple):
-    """What of a header is used; ``window`` is in stored values."""
-
-    n_slices: int
-    rows: int
-    columns: int
-    window: Window
-
-
-def read_header(path: Path) -> Header:
-    """Read and check the header of a tomosynthesis volume.
-
-    Raises `DataError` for a file that is missing, no DICOM, not tomosynthesis, cut off in its header, not plain
-    grey (``PLAIN``, identity rescale), or without a window.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file", hint="download the volume, or check the folder")
-    with _refused(f"{path}: the header cannot be read"):
-        try:
-            ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_FIELDS)
-        except InvalidDicomError as exc:
-            raise DataError(f"{path}: not a DICOM file", hint=DAMAGED) from exc
-        kind = ds.get("SOPClassUID")
-        if kind != TOMOSYNTHESIS:
-            found = kind.name if isinstance(kind, UID) else "no SOP class"
-            raise DataError(
-                f"{path}: not tomosynthesis: expected {TOMOSYNTHESIS.name}, found {found}",
-                hint="take the tomosynthesis series of the study" if kind else DAMAGED,
-            )
-        missing = [name for name in (*_SIZE, *PLAIN) if ds.get(name) is None]
-        if missing:
-            raise DataError(f"{path}: the header lacks {', '.join(missing)}", hint=DAMAGED)
-        _check_pixels(path, ds)
-        n, rows, columns = (int(ds[name].value) for name in _SIZE)
-        if min(n, rows, columns) < 1:
-            raise DataError(f"{path}: {n} frames of {rows} x {columns} pixels", hint=DAMAGED)
-        return Header(n, rows, columns, _window(path, ds))
+__all__ = ["DAMAGED", "Header", "Pixels", "read_frame", "read_frames", "read_header"]
 
 
 def read_frames(
-    path: Path, slices: Iterable[int] | None = None, header: Header | None = None
+    path: Path,
+    slices: Iterable[int] | None = None,
+    header: Header | None = None,
+    *,
+    half: bool = False,
 ) -> Iterator[NDArray[np.uint16]]:
     """Decode the frames of a volume in order, or only those of ``slices``, each ``(rows, columns)`` of stored values.
 
     Only one decoded frame is held at a time, and frames that are not asked for are not decoded. BCS-DBT's JPEG 2000
-    streams say 16 bits where the header says 10; the values are the same and nothing is rescaled. A ``header`` that was
-    read before saves reading it again. Raises `DataError` for a file that is cut off, without pixels, with another
-    number or size of frames than its header says, or that the codec refuses.
+    streams say 16 bits where the header says 10; the values are the same and nothing is rescaled. ``half`` decodes the
+    half-resolution level of a JPEG 2000 frame, ``(ceil(rows / 2), ceil(columns / 2))``; a frame that has none comes in
+    full. A ``header`` that was read before saves reading it again. Raises `DataError` for a file that is cut off,
+    without pixels, with another number or size of frames or other values than its header says, or that the codec
+    refuses.
     """
-    n, rows, columns, _ = header or read_header(path)
-    wanted = range(n) if slices is None else list(slices)
+    known = header if header and header.pixels.start else read_header(path)
+    n = known.n_slices
+    wanted: Sequence[int] = range(n) if slices is None else list(slices)
     for z in wanted:
         if not 0 <= z < n:
             raise DataError(f"{path}: no slice {z}, the volume has {n}", hint="slices count from 0")
-    frames = iter_pixels(path, indices=None if slices is None else wanted)
-    for z in wanted:
-        with _refused(f"{path}: frame {z + 1} of {n} cannot be decoded"):
-            frame = next(frames, None)
-        if frame is None:
-            raise DataError(f"{path}: {z} frames, the header says {n}", hint=DAMAGED)
-        yield _checked(path, frame, (rows, columns))
-    with _refused(f"{path}: the end of the file cannot be decoded"):
-        more = next(frames, None)
-    if more is not None:
-        raise DataError(f"{path}: more frames than the {n} that the header says", hint=DAMAGED)
+    with refused(f"{path}: the file cannot be opened"):
+        file = path.open("rb")
+    with file:
+        if known.pixels.dtype is None:
+            yield from _codestreams(path, file, known, wanted, half)
+        else:
+            yield from _plain(path, file, known, wanted)
 
 
-def read_frame(path: Path, z: int) -> NDArray[np.uint16]:
+def read_frame(path: Path, z: int, header: Header | None = None) -> NDArray[np.uint16]:
     """Decode frame ``z`` (from 0) alone, ``(rows, columns)`` of stored values."""
-    return next(read_frames(path, [z]))
+    return next(read_frames(path, [z], header))
 
 
-def _checked(path: Path, frame: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.uint16]:
-    if frame.shape != shape:
-        found, expected = (" x ".join(map(str, s)) for s in (frame.shape, shape))
-        raise DataError(f"{path}: frames of {found}, the header says {expected}", hint=DAMAGED)
-    return frame.astype(np.uint16, copy=False)
+def _codestreams(
+    path: Path, file: BinaryIO, header: Header, wanted: Sequence[int], half: bool
+) -> Iterator[NDArray[np.uint16]]:
+    n = header.n_slices
+    with refused(f"{path}: the frames cannot be found"):
+        frames = fragments.locate(file, header.pixels.start, n)
+    found = len(frames.places)
+    if found > n:
+        raise DataError(f"{path}: more frames than the {n} that the header says", hint=DAMAGED)
+    if found < n and frames.whole:
+        raise DataError(f"{path}: {found} frames, the header says {n}", hint=DAMAGED)
+    for z in wanted:
+        what = f"{path}: frame {z + 1} of {n} cannot be decoded"
+        if z >= found:
+            raise DataError(f"{what}: the file breaks off after {found}", hint=DAMAGED)
+        with refused(what):
+            data = fragments.read(file, frames.places[z])
+            image = codestream.parse(data)
+            _check(path, image, header)
+            if half and image.levels:
+                frame = codestream.decode_half(data, image, header.bits)
+            else:
+                frame = _within(path, codestream.decode(data, image), header.bits)
+        yield frame
 
 
-def _check_pixels(path: Path, ds: Dataset) -> None:
-    wrong = [f"{name} {ds.get(name)}" for name, value in PLAIN.items() if ds.get(name) != value]
-    for name, identity in _RESCALE.items():
-        found = _functional(ds, "PixelValueTransformationSequence", name)
-        if found is not None and float(found) != identity:
-            wrong.append(f"{name} {found}")
-    if wrong:
-        expected = ", ".join(f"{name} {value}" for name, value in (PLAIN | _RESCALE).items())
+def _plain(
+    path: Path, file: BinaryIO, header: Header, wanted: Sequence[int]
+) -> Iterator[NDArray[np.uint16]]:
+    dtype = np.dtype(header.pixels.dtype)
+    count = header.rows * header.columns
+    for z in wanted:
+        with refused(f"{path}: frame {z + 1} of {header.n_slices} cannot be read"):
+            file.seek(header.pixels.start + z * count * dtype.itemsize)
+            data = file.read(count * dtype.itemsize)
+            frame = np.frombuffer(data, dtype).reshape(header.rows, header.columns)
+        yield _within(path, frame.astype(np.uint16, copy=False), header.bits)
+
+
+def _check(path: Path, image: codestream.Codestream, header: Header) -> None:
+    """Refuse a codestream of another size or kind, before its decoder takes memory for it."""
+    if (image.rows, image.columns) != (header.rows, header.columns):
         raise DataError(
-            f"{path}: cannot read pixels with {', '.join(wrong)}; expected {expected}",
-            hint="take the series as the archive has it; one that was converted cannot be read",
+            f"{path}: frames of {image.rows} x {image.columns}, "
+            f"the header says {header.rows} x {header.columns}",
+            hint=DAMAGED,
+        )
+    if image.components != 1 or image.signed or image.precision > 16:
+        kind = "signed" if image.signed else "unsigned"
+        raise DataError(
+            f"{path}: {image.components} components of {image.precision} bits, {kind}; "
+            "expected one of at most 16, unsigned",
+            hint=DAMAGED,
         )
 
 
-def _window(path: Path, ds: Dataset) -> Window:
-    center, width = (_functional(ds, _VOI, name) for name in _WINDOW)
-    if center is None or width is None or not float(width) > 0:
+def _within(path: Path, frame: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    largest = int(frame.max())
+    if largest >> bits:
         raise DataError(
-            f"{path}: no usable window: expected center and width in the shared functional groups, "
-            "at the top level or in the per-frame functional groups",
-            hint=f"take the series as the archive has it; or {DAMAGED}",
+            f"{path}: a value of {largest}, the header says {bits} bits",
+            hint=DAMAGED,
         )
-    return Window(float(center) - float(width) / 2, float(center) + float(width) / 2)
-
-
-def _functional(ds: Dataset, sequence: str, name: str) -> Any:
-    """A value from the shared functional groups, else the top level, else the first frame's functional groups."""
-    shared, frame = ((ds.get(group) or [None])[0] for group in (_SHARED, _PER_FRAME))
-    for place in (_first(shared, sequence), ds, _first(frame, sequence)):
-        value = None if place is None else place.get(name)
-        if value is not None:
-            return value[0] if isinstance(value, pydicom.multival.MultiValue) else value
-    return None
-
-
-def _first(item: Dataset | None, sequence: str) -> Dataset | None:
-    items = None if item is None else item.get(sequence)
-    return cast("Dataset", items[0]) if items else None
-
-
-@contextmanager
-def _refused(what: str) -> Iterator[None]:
-    """Turn whatever pydicom and the codecs raise on bad bytes into a `DataError`; keep their warnings in.
-
-    Their errors are of a dozen types and may quote header values, so the text is kept out of the message; it is the
-    cause of the `DataError`.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except DataError:
-        raise
-    except Exception as exc:
-        raise DataError(what, hint=DAMAGED) from exc
+    return frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dbtssl import config
 from dbtssl.data.bcs_dbt import BcsDbt
@@ -25,6 +25,8 @@ def is_phantom(root: Path) -> bool:
 
 class Phantom:
     """A folder that `dbtssl phantom` wrote."""
+
+    public: ClassVar[bool] = True  # its patients are made up
 
     class Config(config.Config):
         """Nothing to set."""

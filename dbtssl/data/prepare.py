@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dbtssl.config import Config, digest, result_fields
-from dbtssl.data.arrays import PARTIAL, write_bytes
-from dbtssl.data.cohort_tables import StoredVolume
-from dbtssl.data.prepare_volume import prepare_volume
-from dbtssl.data.store import (
-    FORMAT,
-    MANIFEST,
-    dataset_digest,
-    plain_volume,
-    read_manifest,
-    seal,
-    tissue_path,
-    volume_path,
+from dbtssl.config import Config, result_fields
+from dbtssl.data.deidentify import Privacy, privacy_of
+from dbtssl.data.disk_space import check_space, disk
+from dbtssl.data.finished import (
+    Record,
+    made_from,
+    read_record,
+    remove_partial,
+    remove_volume,
+    write_record,
 )
+from dbtssl.data.prepare_volume import Target, prepare_volume
+from dbtssl.data.quarantine import Bad, check_bad, read_quarantine, write_notes, write_quarantine
+from dbtssl.data.records import Cohort
+from dbtssl.data.store import MANIFEST, dataset_digest, read_manifest, seal
 from dbtssl.data.tissue import TissueRule
 from dbtssl.data.workers import cores, each
 from dbtssl.errors import DataError
@@ -37,26 +37,35 @@ if TYPE_CHECKING:
 
 LOCK = ".prepare.lock"
 
+T = TypeVar("T")
+
 
 class PrepareConfig(Config):
-    """What preparation does to the pixels."""
+    """What preparation does to the pixels, and to the ids."""
 
     short_side: int | None = Field(
         default=None,
         ge=16,
         description="shorter side of a slice in pixels; never enlarged; none: as stored",
     )
+    resolution: Literal["native", "half"] = Field(
+        default="native",
+        description="what is decoded: native, or the half-resolution level of JPEG 2000, 3 times faster",
+    )
     tissue: TissueRule = Field(
         default="otsu-root",
         description="threshold of the tissue mask: otsu-root, or otsu as in SIFT-DBT",
     )
+    keep_ids: bool = Field(
+        default=False,
+        description="keep patient and study ids of a source that is not public",
+    )
 
-
-class _Record(Config):
-    """A finished volume; ``key`` hashes what it was made from, so that a changed input is made again."""
-
-    key: str
-    stored: StoredVolume
+    def settings(self) -> dict[str, Any]:
+        """What decides the data set; younger fields are in it only if set, so that older data sets stay valid."""
+        younger = {"resolution": "native", "keep_ids": False}
+        fields = result_fields(self)
+        return {k: v for k, v in fields.items() if k not in younger or v != younger[k]}
 
 
 def prepare(
@@ -67,111 +76,137 @@ def prepare(
     *,
     phantom: bool,
     jobs: int | None,
+    max_bad: int = 0,
+    public: bool | None = None,
 ) -> None:
     """Prepare ``raws`` into the folder ``out``; a second run does nothing, an interrupted one goes on.
 
-    ``jobs`` is the number of processes, by default one a core; the result does not depend on it. A process holds one
-    decoded frame and one compressed volume (at full resolution about 0.5 GB). `DataError` for an unreadable volume,
-    a box outside its volume, a full disk, and a folder that holds a data set of other settings.
+    ``jobs`` is the number of processes, by default one a core; the result does not depend on it. A process holds a few
+    decoded frames (at full resolution less than 0.7 GB in all). Volumes that cannot be prepared are listed in
+    `quarantine.csv`; with up to ``max_bad`` of them the data set holds the rest. ``public`` is what the source says of
+    its ids (`privacy_of`). `DataError` for more bad volumes, too little room or a full disk, and a folder that holds a
+    data set of other settings.
     """
     if not raws:
         raise DataError(f"the source {source_name} lists no volume", hint="check its tables")
-    with _disk(out), _locked(out):
-        stored = _prepare(source_name, raws, out, config, phantom, jobs or cores())
+    privacy = privacy_of(source_name, public=public, keep_ids=config.keep_ids)
+    raws = privacy.apply(raws)
+    Cohort(raw.volume for raw in raws)  # refuses a volume that is listed twice
+    with disk(out), _locked(out):
+        manifest = _same_settings(out, source_name, phantom, config)
+        records, bad = _prepare(raws, out, config, jobs or cores(), privacy, resumed=not manifest)
+        write_quarantine(out, bad)
+        files = {raw.volume.id: raw.path for raw in raws} if privacy.public else {}
+        check_bad(out, bad, len(raws), max_bad, files)
+        write_notes(out, {r.stored.volume.id: r.notes for r in records})
+        stored = [record.stored for record in records]
         manifest = read_manifest(out)
-        fields = result_fields(config)
-        if manifest is None or manifest["digest"] != dataset_digest(
-            source_name, phantom, fields, stored
-        ):
-            seal(out, stored, source=source_name, phantom=phantom, config=config)
+        settings = config.settings()
+        digest = dataset_digest(source_name, phantom, settings, stored)
+        found = manifest and (manifest["digest"], manifest["counts"].get("quarantined", 0))
+        if found != (digest, len(bad)):
+            (out / MANIFEST).unlink(missing_ok=True)
+            seal(
+                out,
+                stored,
+                source=source_name,
+                phantom=phantom,
+                config=settings,
+                quarantined=len(bad),
+            )
 
 
-def _prepare(
-    source_name: str,
-    raws: Sequence[RawVolume],
-    out: Path,
-    config: PrepareConfig,
-    phantom: bool,
-    jobs: int,
-) -> list[StoredVolume]:
+def _same_settings(
+    out: Path, source_name: str, phantom: bool, config: PrepareConfig
+) -> dict[str, Any] | None:
+    """The manifest of what ``out`` holds already, refused where that was prepared otherwise."""
     manifest = read_manifest(out)
-    asked = (source_name, phantom, result_fields(config))
+    asked = (source_name, phantom, config.settings())
     if manifest and (manifest["source"], manifest["phantom"], manifest["config"]) != asked:
         raise DataError(
             f"{out} holds a data set prepared otherwise: {manifest['source']}, {manifest['config']}; "
             f"asked for {asked[0]}, {asked[2]}",
             hint="give another folder, or delete this one",
         )
-    _remove_partial(out)
-    keys = [_key(raw, config) for raw in raws]
-    stored: dict[int, StoredVolume] = {}
-    for i, (raw, key) in enumerate(zip(raws, keys, strict=True)):
-        done = _finished(out, raw, key)
-        if done is not None:
-            stored[i] = done
-    todo = [i for i in range(len(raws)) if i not in stored]
-    if todo:
+    return manifest
+
+
+def _prepare(
+    raws: Sequence[RawVolume],
+    out: Path,
+    config: PrepareConfig,
+    jobs: int,
+    privacy: Privacy,
+    *,
+    resumed: bool,
+) -> tuple[list[Record], list[Bad]]:
+    """Records and bad volumes, both in the order of ``raws``.
+
+    What is bad in a complete data set has been accepted and is not tried again; an unfinished run tries it again.
+    """
+    remove_partial(out)
+    target = Target(config.short_side, config.resolution == "half")
+    accepted = {} if resumed else read_quarantine(out)
+    done: dict[int, Record | Bad] = {}
+    work: dict[int, tuple[RawVolume, str]] = {}
+    sizes: dict[str, int] = {}
+    for i, raw in enumerate(raws):
+        try:
+            key, sizes[raw.volume.id] = made_from(raw, config.settings())
+        except DataError as exc:
+            done[i] = _bad(raw, exc, privacy, "")
+            continue
+        earlier = read_record(out, raw, key) or accepted.get(raw.volume.id)
+        if earlier is not None and earlier.key == key:
+            done[i] = earlier
+        else:
+            work[i] = (raw, key)
+    if work:
+        left = [raw for raw, _ in work.values()]
+        check_space(out, left, sizes, target)
         (out / MANIFEST).unlink(missing_ok=True)
-        one = partial(_one, out, config)
-        work = {i: (raws[i], keys[i]) for i in todo}
+        one = partial(_one, out, target, config.tissue, privacy)
+        total = sum(sizes[raw.volume.id] for raw in left)
         with (
-            progress("prepare", len(todo), "volumes") as ticker,
-            closing(each(one, work, min(jobs, len(todo)))) as results,
+            progress("prepare", len(work), "volumes", total) as ticker,
+            closing(each(one, work, min(jobs, len(work)))) as results,
         ):
             for i, made in results:
-                stored[i] = made
-                ticker.advance(1, raws[i].volume.id)
-    return [stored[i] for i in range(len(raws))]
+                done[i] = made
+                if isinstance(made, Bad):
+                    write_quarantine(out, _ordered(done, Bad))
+                ticker.advance(1, raws[i].volume.id, sizes[raws[i].volume.id])
+    return _ordered(done, Record), _ordered(done, Bad)
+
+
+def _ordered(done: dict[int, Record | Bad], kind: type[T]) -> list[T]:
+    return [found for _, found in sorted(done.items()) if isinstance(found, kind)]
 
 
 def _one(
-    out: Path, config: PrepareConfig, item: tuple[RawVolume, str], stop: Callable[[], bool]
-) -> StoredVolume:
+    out: Path,
+    target: Target,
+    rule: TissueRule,
+    privacy: Privacy,
+    item: tuple[RawVolume, str],
+    stop: Callable[[], bool],
+) -> Record | Bad:
     """Prepare one volume; its record is written last."""
     raw, key = item
-    try:
-        with _disk(out):
-            _record_path(out, raw).unlink(missing_ok=True)  # of another input or setting
-            stored = prepare_volume(raw, out, config.short_side, config.tissue, stop)
-            record = _Record(key=key, stored=stored)
-            write_bytes(_record_path(out, raw), record.model_dump_json().encode())
-    except DataError as exc:
-        raise DataError(f"volume {raw.volume.id}: {exc.message}", hint=exc.hint) from exc
-    return stored
+    with disk(out):
+        remove_volume(out, raw)  # of another input or setting
+        try:
+            stored, notes = prepare_volume(raw, out, target, rule, stop)
+        except DataError as exc:
+            remove_volume(out, raw)
+            return _bad(raw, exc, privacy, key)
+        record = Record(key=key, stored=stored, notes=notes)
+        write_record(out, record)
+    return record
 
 
-def _key(raw: RawVolume, config: PrepareConfig) -> str:
-    """A hash of everything that a prepared volume depends on; a file counts by its size and time."""
-    v = raw.volume
-    try:
-        stat = raw.path.stat()
-    except OSError as exc:
-        raise DataError(
-            f"volume {v.id}: cannot read {raw.path}: {exc.strerror}", hint="list the source again"
-        ) from None
-    made_from = [FORMAT, result_fields(config), plain_volume(v), stat.st_size, stat.st_mtime_ns]
-    return digest(made_from)
-
-
-def _record_path(out: Path, raw: RawVolume) -> Path:
-    return out / "records" / f"{raw.volume.id}.json"
-
-
-def _finished(out: Path, raw: RawVolume, key: str) -> StoredVolume | None:
-    """What an earlier run made of ``raw``, if it was made from the same and all of it is there."""
-    try:
-        record = _Record.model_validate_json(_record_path(out, raw).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    files = (volume_path(out, raw.volume), tissue_path(out, raw.volume))
-    return record.stored if record.key == key and all(f.is_file() for f in files) else None
-
-
-def _remove_partial(out: Path) -> None:
-    """Remove what a killed run left half-written."""
-    for folder in ("", "volumes", "tissue", "records"):
-        for path in (out / folder).glob(f".*{PARTIAL}"):
-            path.unlink()
+def _bad(raw: RawVolume, exc: DataError, privacy: Privacy, key: str) -> Bad:
+    return Bad(raw.volume.id, privacy.words(exc.message, raw), privacy.words(exc.hint, raw), key)
 
 
 @contextmanager
@@ -187,20 +222,4 @@ def _locked(out: Path) -> Iterator[None]:
     except Timeout:
         raise DataError(
             f"another process prepares {out}", hint="wait for it, or give another folder"
-        ) from None
-
-
-@contextmanager
-def _disk(out: Path) -> Iterator[None]:
-    """Turn what goes wrong with writing into a `DataError`."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(
-                f"the disk of {out} is full",
-                hint="make room and run again: what is finished is kept; or use a smaller --short-side",
-            ) from None
-        raise DataError(
-            f"cannot write into {out}: {exc}", hint="check the folder's rights"
         ) from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from dbtssl.data.codestream import half_shape
 from dbtssl.data.dicom import read_frames, read_header
+from dbtssl.data.dicom_header import DAMAGED, refused
 from dbtssl.data.display import apply_window
 from dbtssl.data.orientation import is_rotated, middle_slices, rotate
 from dbtssl.data.store import write_volume
@@ -17,7 +19,7 @@ from dbtssl.data.workers import Interrupted
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,20 +34,21 @@ if TYPE_CHECKING:
 def prepare_volume(
     raw: RawVolume,
     out: Path,
-    short_side: int | None,
+    target: Target,
     rule: TissueRule,
     stop: Callable[[], bool] = lambda: False,
-) -> StoredVolume:
-    """Write the frames and the tissue mask of ``raw`` below ``out``.
+) -> Prepared:
+    """Write the frames and the tissue mask of ``raw`` below ``out``, every frame being decoded once.
 
-    ``stop`` is asked before each frame. Raises `DataError` for a file that cannot be read, a number of slices other
-    than the table's, and a box that lies outside.
+    At any time there are at most the frames that decide the orientation, one more, and their mean. ``stop`` is asked
+    before each frame. Raises `DataError` for a file that cannot be read, a number of slices other than the table's, and
+    a box that lies outside.
     """
-    header = read_header(raw.path)
+    header = read_header(raw.path) if raw.reader is None else raw.reader.header()
     check_boxes(raw.volume, header)
-    middle = np.stack([*read_frames(raw.path, middle_slices(header.n_slices), header)])
-    rotated = is_rotated(middle, raw.volume.side)
-    rows, columns = fitted(header.rows, header.columns, short_side)
+    rows, columns = target.shape(header.rows, header.columns)
+    decided = {} if raw.oriented else _decoded(raw, header, middle_slices(header.n_slices), target)
+    rotated = bool(decided) and is_rotated(np.stack([*decided.values()]), raw.volume.side)
     volume = replace(
         raw.volume,
         n_slices=header.n_slices,
@@ -59,14 +62,60 @@ def prepare_volume(
     mean = np.zeros((rows, columns), dtype=np.float32)
 
     def frames() -> Iterator[NDArray[np.uint16]]:
-        for stored in read_frames(raw.path, header=header):
+        left = [z for z in range(header.n_slices) if z not in decided]
+        others = _frames(raw, header, left, target)
+        for z in range(header.n_slices):
             if stop():
                 raise Interrupted
+            stored = decided.pop(z) if z in decided else next(others)
             frame = resized(rotate(stored) if rotated else stored, rows, columns)
             np.add(mean, apply_window(frame, header.window) / header.n_slices, out=mean)
             yield frame
 
-    return write_volume(out, volume, frames(), lambda: tissue_mask(mean, rule), rotated=rotated)
+    stored = write_volume(out, volume, frames(), lambda: tissue_mask(mean, rule), rotated=rotated)
+    return Prepared(stored, header.notes)
+
+
+class Prepared(NamedTuple):
+    """A volume in the store, and what was odd about its file."""
+
+    stored: StoredVolume
+    notes: tuple[str, ...]
+
+
+class Target(NamedTuple):
+    """At what resolution a volume is stored: ``half`` of what the file holds, then shrunk to ``short_side``."""
+
+    short_side: int | None = None
+    half: bool = False
+
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of the stored slices of a volume of ``rows`` x ``columns``."""
+        return fitted(
+            *(half_shape(rows, columns) if self.half else (rows, columns)), self.short_side
+        )
+
+
+def _frames(
+    raw: RawVolume, header: Header, slices: Sequence[int], target: Target
+) -> Iterator[NDArray[np.uint16]]:
+    """Frames of ``raw`` as they are stored, at half resolution if that is asked for and can be had."""
+    if raw.reader is None:
+        frames = read_frames(raw.path, slices, header, half=target.half)
+    else:
+        frames = iter(raw.reader.frames(slices))
+    for z in slices:
+        with refused(f"slice {z} of {header.n_slices} cannot be read"):
+            frame = next(frames, None)
+        if frame is None:
+            raise DataError(f"no slice {z}, the header says {header.n_slices}", hint=DAMAGED)
+        yield frame
+
+
+def _decoded(
+    raw: RawVolume, header: Header, slices: Sequence[int], target: Target
+) -> dict[int, NDArray[np.uint16]]:
+    return dict(zip(slices, _frames(raw, header, slices, target), strict=True))
 
 
 def check_boxes(volume: Volume, header: Header) -> None:
@@ -99,7 +148,10 @@ def fitted(rows: int, columns: int, short_side: int | None) -> tuple[int, int]:
 
 
 def scaled(box: Box, by_rows: float, by_columns: float) -> Box:
-    """The box in a resized slice; edges map to edges."""
+    """The box in a resized slice; edges map to edges.
+
+    At the half-resolution level, whose samples lie on every other pixel, that is right to a quarter of its pixel.
+    """
     return replace(
         box,
         x=box.x * by_columns,

@@ -1,4 +1,4 @@
-"""Patient-wise split into training, validation and test, stratified by each patient's worst label."""
+"""Patient-wise split into training, validation and test: by seed and each patient's worst label, or from lists."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Literal
 
 from dbtssl.config import digest
 from dbtssl.data.records import Cohort, Label
+from dbtssl.data.tables import Key
 from dbtssl.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dbtssl.data.split_lists import SplitLists
 
 RATIOS = (0.7, 0.1, 0.2)  # SIFT-DBT, section 3.1: 7:1:2
 NAMES = ("train", "val", "test")
+SHOWN = 3  # volumes that a note names
 
 Actionable = Literal["drop", "normal", "abnormal"]
 
@@ -25,7 +29,7 @@ class Split:
     """Positions of the cohort's volumes by split, ascending; no patient is in two of them.
 
     ``digest`` is a hash of the sorted ids by split. ``abnormal`` and ``normal`` count patients: abnormal is who has an
-    abnormal volume.
+    abnormal volume. ``notes`` say what a list and the cohort have that the other has not.
     """
 
     train: tuple[int, ...]
@@ -34,6 +38,7 @@ class Split:
     digest: str
     abnormal: tuple[int, int, int]
     normal: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse a split without an abnormal patient in each part: nothing could be learned, chosen or scored.
@@ -68,31 +73,99 @@ def split_patients(
             f"split ratios: got {', '.join(f'{r:g}' for r in ratios)}, expected 3 shares that add up to 1",
             hint="for example 0.7, 0.1, 0.2",
         )
-    keep = [i for i, v in enumerate(cohort) if actionable != "drop" or v.label != Label.ACTIONABLE]
-    worst: dict[str, Label] = {}
-    for i in keep:
-        volume = cohort[i]
-        worst[volume.patient] = max(volume.label, worst.get(volume.patient, Label.NORMAL))
-    abnormal_from = Label.ACTIONABLE if actionable == "abnormal" else Label.BENIGN
-
+    keep = _kept(cohort, actionable)
+    worst = _worst(cohort, keep)
+    abnormal_from = _abnormal_from(actionable)
     part: dict[str, int] = {}
-    counts: list[tuple[int, int, int]] = []
     for group in (
         {p: label for p, label in worst.items() if label >= abnormal_from},
         {p: label for p, label in worst.items() if label < abnormal_from},
     ):
-        quota = _quota(len(group), ratios)
-        counts.append((quota[0], quota[1], quota[2]))
-        part |= _assign(group, quota, seed)
+        part |= _assign(group, _quota(len(group), ratios), seed)
+    return _split(cohort, {i: part[cohort[i].patient] for i in keep}, actionable)
 
-    train, val, test = (
-        tuple(i for i in keep if part[cohort[i].patient] == k) for k in range(len(NAMES))
-    )
+
+def split_from_lists(cohort: Cohort, lists: SplitLists, actionable: Actionable = "drop") -> Split:
+    """Split ``cohort`` as ``lists`` say; volumes in no list are left out, and counted in the notes.
+
+    ``actionable`` is as in `split_patients`. Raises `DataError` where no volume of the cohort is listed.
+    """
+    keys = [Key(v.patient, v.study, v.view) for v in cohort]
+    known = set(keys)
+    unlisted = [i for i, key in enumerate(keys) if key not in lists.listed]
+    if len(unlisted) == len(keys):
+        raise DataError(
+            f"none of the {len(keys):,} volumes is in the lists of the split ({lists.name}, "
+            f"{len(lists.listed):,} volumes); the cohort has {cohort[0].id if keys else 'no volume'}",
+            hint="lists go by PatientID, StudyUID and View of the source; pseudonyms need the key they were made with",
+        )
+    absent = [key for key in lists.listed if key not in known]
+    other = [
+        i
+        for i, key in enumerate(keys)
+        if (row := lists.listed.get(key)) and row.label not in (None, cohort[i].label)
+    ]
+    notes = []
+    if unlisted:
+        shown = ", ".join(cohort[i].id for i in unlisted[:SHOWN])
+        notes.append(f"{len(unlisted):,} volumes are in no list and left out: {shown}")
+    if absent:
+        shown = ", ".join("/".join(key) for key in absent[:SHOWN])
+        notes.append(f"{len(absent):,} listed volumes are not in the data: {shown}")
+    if other:
+        shown = ", ".join(cohort[i].id for i in other[:SHOWN])
+        notes.append(
+            f"{len(other):,} volumes have another label in the lists, which is not used: {shown}"
+        )
+    part = {
+        i: NAMES.index(lists.listed[keys[i]].part)
+        for i in _kept(cohort, actionable)
+        if keys[i] in lists.listed
+    }
+    return _split(cohort, part, actionable, tuple(notes))
+
+
+def _kept(cohort: Cohort, actionable: Actionable) -> list[int]:
+    return [i for i, v in enumerate(cohort) if actionable != "drop" or v.label != Label.ACTIONABLE]
+
+
+def _abnormal_from(actionable: Actionable) -> Label:
+    return Label.ACTIONABLE if actionable == "abnormal" else Label.BENIGN
+
+
+def _worst(cohort: Cohort, keep: Iterable[int]) -> dict[str, Label]:
+    """The worst label of each patient among the volumes ``keep``."""
+    worst: dict[str, Label] = {}
+    for i in keep:
+        volume = cohort[i]
+        worst[volume.patient] = max(volume.label, worst.get(volume.patient, Label.NORMAL))
+    return worst
+
+
+def _split(
+    cohort: Cohort, part: Mapping[int, int], actionable: Actionable, notes: tuple[str, ...] = ()
+) -> Split:
+    """The split that puts the volume at position ``i`` into part ``part[i]``, with its hash and counts."""
+    places = [tuple(i for i in sorted(part) if part[i] == k) for k in range(len(NAMES))]
     ids = {
         name: sorted(cohort[i].id for i in positions)
-        for name, positions in zip(NAMES, (train, val, test), strict=True)
+        for name, positions in zip(NAMES, places, strict=True)
     }
-    return Split(train, val, test, digest(ids), counts[0], counts[1])
+    abnormal, normal = [], []
+    for positions in places:
+        worst = _worst(cohort, positions).values()
+        abnormal.append(sum(label >= _abnormal_from(actionable) for label in worst))
+        normal.append(len(worst) - abnormal[-1])
+    train, val, test = places
+    return Split(
+        train,
+        val,
+        test,
+        digest(ids),
+        (abnormal[0], abnormal[1], abnormal[2]),
+        (normal[0], normal[1], normal[2]),
+        notes,
+    )
 
 
 def _assign(group: dict[str, Label], left: list[int], seed: int) -> dict[str, int]:

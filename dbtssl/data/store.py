@@ -156,11 +156,20 @@ def write_volume(
 
 
 def seal(
-    root: Path, stored: Sequence[StoredVolume], *, source: str, phantom: bool, config: Config
+    root: Path,
+    stored: Sequence[StoredVolume],
+    *,
+    source: str,
+    phantom: bool,
+    config: Config | Mapping[str, Any],
+    quarantined: int = 0,
 ) -> None:
-    """Write the tables, then `dataset.json`; from here on the data set can be opened."""
+    """Write the tables, then `dataset.json`; from here on the data set can be opened.
+
+    ``quarantined`` is the number of volumes that the source lists and that could not be prepared.
+    """
     write_tables(root, stored)
-    fields = result_fields(config)
+    fields = result_fields(config) if isinstance(config, Config) else dict(config)
     labels = Counter(s.volume.label.name.lower() for s in stored)
     manifest = {
         "format": FORMAT,
@@ -175,6 +184,7 @@ def seal(
             "boxes": sum(len(s.volume.boxes) for s in stored),
             "rotated": sum(s.rotated for s in stored),
             "labels": dict(sorted(labels.items())),
+            **({"quarantined": quarantined} if quarantined else {}),
         },
     }
     write_bytes(root / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())

@@ -28,10 +28,11 @@ WHERE = (
 COMPARE = f"compare the row with the published table; {WHERE}"
 DEPTH = 2  # folders below the root that are searched for tables
 
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ids become file names
 T = TypeVar("T")
 
 KINDS = {"labels": {"labels"}, "boxes": {"boxes"}, "file-paths": {"file", "paths"}}
-SPLITS = {"train", "validation", "test"}
+SPLITS = ("train", "validation", "test")
 KEY = ("PatientID", "StudyUID", "View")
 CLASSES = ("Normal", "Actionable", "Benign", "Cancer")
 COLUMNS = {
@@ -65,13 +66,17 @@ class _Row(NamedTuple):
     where: str  # file and line, for messages
 
 
-def read_tables(root: Path) -> Tables:
-    """Find, read and check the tables below ``root``.
+def read_tables(*roots: Path) -> Tables:
+    """Find, read and check the tables below ``roots``.
 
     Raises `DataError` for a missing table, missing columns, a value that cannot be read, labels that are not one-hot, a
     key listed twice, a box without a volume, and an abnormal volume without a box or the reverse.
     """
-    files = find_tables(root)
+    return read_files(find_tables(*roots))
+
+
+def read_files(files: Mapping[str, Sequence[Path]]) -> Tables:
+    """Read and check tables by kind, as `read_tables` does; a kind without files is empty, and not checked against."""
     labels = _unique(_rows(files["labels"], "labels"), _label)
     paths = _unique(
         _rows(files["file-paths"], "file-paths"), lambda row: row.values["classic_path"]
@@ -79,7 +84,7 @@ def read_tables(root: Path) -> Tables:
     boxes: dict[Key, list[Box]] = defaultdict(list)
     n_slices: dict[Key, int] = {}
     for row in _rows(files["boxes"], "boxes"):
-        if row.key not in labels:
+        if files["labels"] and row.key not in labels:
             raise DataError(
                 f"{row.where}: a box on volume {'/'.join(row.key)}, which no table of labels lists",
                 hint="put the labels and the boxes of the same release and split together",
@@ -91,20 +96,37 @@ def read_tables(root: Path) -> Tables:
                 f"{row.where}: VolumeSlices {n:g}, an earlier row of the volume says other",
                 hint=COMPARE,
             )
-    _check_boxes(labels, boxes)
+    if files["labels"] and files["boxes"]:
+        _check_boxes(labels, boxes)
     return Tables(labels, {key: tuple(found) for key, found in boxes.items()}, n_slices, paths)
 
 
-def find_tables(root: Path) -> dict[str, list[Path]]:
-    """The files of each kind below ``root``, one for each published split that is there.
+def find_tables(*roots: Path) -> dict[str, list[Path]]:
+    """The files of each kind below ``roots``, one for each published split that is there.
 
-    Raises `DataError` for a missing kind, and for two different files of one kind and split.
+    Raises `DataError` for a missing kind, and as `table_files` does.
+    """
+    found = table_files(*roots)
+    missing = [kind for kind in KINDS if not any(k == kind for k, _ in found)]
+    if missing:
+        raise DataError(
+            f"{', '.join(map(str, roots))}: no table of {' and no table of '.join(missing)}; "
+            f"expected a file such as BCS-DBT-{missing[0]}-train-v2.csv",
+            hint=f"put the CSV files into the folder; {WHERE}",
+        )
+    return {kind: [path for (k, _), path in sorted(found.items()) if k == kind] for kind in KINDS}
+
+
+def table_files(*roots: Path) -> dict[tuple[str, str], Path]:
+    """The tables that are below ``roots``, by kind and published split; some or all may be missing.
+
+    Raises `DataError` for two different files of one kind and split.
     """
     found: dict[tuple[str, str], Path] = {}
-    for path in _csv_files(root):
+    for path in (path for root in roots for path in _csv_files(root)):
         words = set(re.split(r"[^a-z0-9]+", path.stem.lower()))
         kinds = [kind for kind, needed in KINDS.items() if needed <= words]
-        splits = sorted(SPLITS & words)
+        splits = sorted(words.intersection(SPLITS))
         if len(kinds) != 1 or len(splits) != 1:
             continue
         other = found.setdefault((kinds[0], splits[0]), path)
@@ -113,14 +135,7 @@ def find_tables(root: Path) -> dict[str, list[Path]]:
                 f"two different tables of {kinds[0]} for {splits[0]}: {other} and {path}",
                 hint="keep the newer one in the folder (-v2, PHASE-2)",
             )
-    missing = [kind for kind in KINDS if not any(k == kind for k, _ in found)]
-    if missing:
-        raise DataError(
-            f"{root}: no table of {' and no table of '.join(missing)}; "
-            f"expected a file such as BCS-DBT-{missing[0]}-train-v2.csv",
-            hint=f"put the CSV files into the folder; {WHERE}",
-        )
-    return {kind: [path for (k, _), path in sorted(found.items()) if k == kind] for kind in KINDS}
+    return found
 
 
 def _csv_files(root: Path) -> Iterator[Path]:
@@ -146,6 +161,12 @@ def _rows(files: Sequence[Path], kind: str) -> Iterator[_Row]:
                 for row in reader:
                     patient, study, view = (row[name].strip() for name in KEY)
                     where = f"{path}, line {reader.line_num}"
+                    if not (_WORD.fullmatch(patient) and _WORD.fullmatch(study)):
+                        raise DataError(
+                            f"{where}: PatientID {patient!r}, StudyUID {study!r}; "
+                            "expected letters, digits, '.', '-' and '_'",
+                            hint=COMPARE,
+                        )
                     yield _Row(Key(patient, study, view.lower()), row, where)
         except (OSError, UnicodeDecodeError, csv.Error) as exc:
             raise DataError(f"{path} cannot be read as a table: {exc}", hint=WHERE) from None

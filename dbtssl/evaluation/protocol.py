@@ -77,7 +77,10 @@ class Protocol(Config):
 
 STRICT = Protocol(name="strict", version=1)
 
-_PROTOCOLS = {STRICT.name: STRICT}
+STRICT_ACTIONABLE_NORMAL = Protocol(name="strict-actionable-normal", version=1, actionable="normal")
+"""As `STRICT`, with all that was recalled and not biopsied among the normals: 716 of BCS-DBT's training volumes."""
+
+_PROTOCOLS = {p.name: p for p in (STRICT, STRICT_ACTIONABLE_NORMAL)}
 
 
 def protocol(name: str) -> Protocol:

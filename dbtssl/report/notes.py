@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.report.cells import METRIC_NAMES
+from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
 from dbtssl.report.paper import why_not
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def table_notes(
     """All notes in order; equal ones once."""
     notes = [LEGEND]
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
+    notes += _strongest_shortcut(rows)
     notes += dict.fromkeys(_small_sample(rows))
     notes += _undertrained(rows)
     notes += _empty(rows)
@@ -40,6 +41,29 @@ def table_notes(
         if e.score is None
     ]
     return tuple(notes)
+
+
+def _strongest_shortcut(rows: Sequence[TableRow]) -> Iterable[str]:
+    """For each level, protocol and evaluation set: the shortcut of the highest AUC, and the methods not above it."""
+    shortcuts: dict[tuple[str, ...], TableRow] = {}
+    for row in rows:
+        best = shortcuts.get(row.group)
+        if row.kind == "shortcut" and _auc(row) > (_auc(best) if best else 0.5):
+            shortcuts[row.group] = row
+    for group, worst in shortcuts.items():
+        value = worst.cells["auc"].value
+        interval = interval_text("auc", value)
+        methods = [r for r in rows if r.group == group and r.kind == "method" and _auc(r) > 0]
+        below = _names(r.method for r in methods if _auc(r) <= _auc(worst))
+        yield (
+            f"Strongest shortcut at {worst.level} level: {worst.method}, AUC {value_text('auc', value)}"
+            f"{interval and ' '}{interval}, without looking at an image"
+            f"{f'; not above it: {below}' if below else ''}."
+        )
+
+
+def _auc(row: TableRow) -> float:
+    return row.cells["auc"].value.value or 0.0
 
 
 def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:

@@ -150,3 +150,8 @@ def dicom_writer():
 @pytest.fixture(scope="session")
 def make_breast():
     return breast
+
+
+@pytest.fixture(scope="session")
+def tree_at():
+    return Tree

@@ -8,6 +8,7 @@ from dbtssl.data.bcs_dbt import BcsDbt
 from dbtssl.data.phantom_source import Phantom, is_phantom
 from dbtssl.data.records import Label
 from dbtssl.errors import DataError
+from dbtssl.plugins.registry import registry
 
 COLLECTION = "Breast-Cancer-Screening-DBT"
 
@@ -61,10 +62,28 @@ def test_an_empty_folder_is_refused(tmp_path):
         BcsDbt().volumes(tmp_path)
 
 
+def test_further_roots_must_be_there(small_tree, tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        BcsDbt(roots=(tmp_path / "absent",)).volumes(small_tree.root)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DataError, match="bare is empty"):
+        BcsDbt(roots=(tmp_path / "bare",)).volumes(small_tree.root)
+
+
+def test_options_come_from_text(small_tree, tmp_path):
+    """As `--set` and a specification bring them."""
+    (small_tree.root / COLLECTION).rename(tmp_path / "disk2")
+    options = {"roots": [str(tmp_path / "disk2")]}
+    source = registry().build("source", "bcs-dbt", options)
+    assert len(source.volumes(small_tree.root)) == 6
+
+
 def test_tables_without_images_are_refused(small_tree):
     shutil.rmtree(small_tree.root / COLLECTION)
-    with pytest.raises(DataError, match=f"no folder {COLLECTION}"):
+    with pytest.raises(DataError, match="6 of 6 listed volumes have no file"):
         BcsDbt().volumes(small_tree.root)
+    with pytest.raises(DataError, match="6 of 6 listed volumes have no file"):
+        BcsDbt(partial=True).volumes(small_tree.root)
 
 
 def test_listed_volumes_without_a_file_are_counted_and_named(small_tree):
@@ -72,8 +91,12 @@ def test_listed_volumes_without_a_file_are_counted_and_named(small_tree):
         shutil.rmtree(small_tree.root / COLLECTION / "P1" / "1.2.S1" / f"1.3.{view}")
     with pytest.raises(
         DataError, match="2 of 6 listed volumes have no file: P1/S1/lcc, P1/S1/lmlo\n"
-    ):
+    ) as error:
         BcsDbt().volumes(small_tree.root)
+    assert f"dbtssl data check {small_tree.root}" in error.value.hint
+    assert keys(BcsDbt(partial=True).volumes(small_tree.root)) == [
+        *("P2_S1_rcc", "P3_S1_rmlo", "P4_S1_lcc", "P5_S1_rcc")
+    ]
     shutil.rmtree(small_tree.root / COLLECTION)
     (small_tree.root / COLLECTION).mkdir()
     with pytest.raises(DataError, match=r"6 of 6 .* P1/S1/lcc, P1/S1/lmlo, P2/S1/rcc, \.\.\.\n"):

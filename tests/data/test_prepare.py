@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_a_second_run_does_nothing(small_tree, tmp_path, decoded, capsys):
     digest = run(small_tree, out).digest
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != LOCK}
     assert len(decoded) == 6
-    assert "6/6 volumes" in capsys.readouterr().err
+    assert re.search(r"6/6 volumes, [\d.]+/s, [\d.]+ MB/s, took", capsys.readouterr().err)
     assert run(small_tree, out).digest == digest
     assert len(decoded) == 6
     assert capsys.readouterr().err == ""
@@ -171,7 +172,7 @@ def test_an_unreadable_volume_is_named_and_the_rest_is_kept(small_tree, tmp_path
     path = BcsDbt().volumes(small_tree.root)[4].path
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    error = refused(small_tree, out, "^volume P4_S1_lcc: .*cannot be decoded", jobs=jobs)
+    error = refused(small_tree, out, "volume P4_S1_lcc .*bytes of pixels", jobs=jobs)
     assert "download it again" in error.hint
     assert not (out / "dataset.json").exists()
     assert half_written(out) == []
@@ -203,7 +204,7 @@ def test_a_volume_that_does_not_fit_is_refused(tree, tmp_path, add, match):
     tree.add("P7", **add).tables()
     if not tree.boxes[1:]:
         tree.add("P8", label="benign").tables()
-    refused(tree, tmp_path / "out", f"volume P7_S1_lcc: .*({match})")
+    refused(tree, tmp_path / "out", rf"volume P7_S1_lcc \(.*\): .*({match})")
     assert half_written(tmp_path / "out") == []
 
 
@@ -212,7 +213,7 @@ def test_an_empty_volume_has_no_tissue(tree, tmp_path, dicom_writer):
     dicom_writer(BcsDbt().volumes(tree.root)[0].path, np.zeros((6, 40, 40), dtype=np.uint16))
     tree.boxes[1][5:9] = [1, 1, 9, 9]
     tree.tables()
-    refused(tree, tmp_path / "out", "volume P7_S1_lcc: no tissue")
+    refused(tree, tmp_path / "out", r"volume P7_S1_lcc \(.*\): no tissue")
 
 
 def test_no_volume_is_refused(tmp_path):
@@ -233,9 +234,7 @@ def test_two_runs_at_once_are_refused(small_tree, tmp_path):
     run(small_tree, out)
 
 
-@pytest.mark.parametrize(
-    "name", ["P2_S1_rcc.b2nd", "P2_S1_rcc.json", "volumes.parquet", "dataset.json"]
-)
+@pytest.mark.parametrize("name", ["P2_S1_rcc.json", "volumes.parquet", "dataset.json"])
 def test_a_full_disk_is_refused_and_the_run_can_go_on(
     small_tree, tmp_path, monkeypatch, name, decoded
 ):
@@ -381,5 +380,5 @@ def test_mini_tree(real, tmp_path):
 def test_a_file_that_went_away_is_refused(small_tree, tmp_path):
     raws = BcsDbt().volumes(small_tree.root)
     raws[2].path.unlink()
-    with pytest.raises(DataError, match=r"volume P2_S1_rcc: cannot read .*No such file"):
+    with pytest.raises(DataError, match=r"volume P2_S1_rcc .*: cannot read its file: No such file"):
         prepare("bcs-dbt", raws, tmp_path / "out", PrepareConfig(), phantom=False, jobs=1)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from dbtssl.data.records import Label
-from dbtssl.data.tables import Key, find_tables, read_tables
+from dbtssl.data.tables import Key, find_tables, read_tables, table_files
 from dbtssl.errors import DataError
 
 KEY = Key("P1", "S1", "lcc")
@@ -135,6 +135,23 @@ def test_labels_must_be_one_hot(small_tree, table, flags):
     edit(table("labels"), lambda rows: rows[2].__setitem__(slice(3, 7), flags.split()))
     error = refused(small_tree.root, "expected one label of four")
     assert "line 3" in error.message
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, "../P1"), (1, "S1/x"), (0, ""), (1, "S 1")])
+def test_ids_must_be_words(small_tree, table, column, value):
+    """They become names of files."""
+    edit(table("labels"), lambda rows: rows[1].__setitem__(column, value))
+    refused(small_tree.root, "line 2: PatientID .* expected letters, digits")
+
+
+def test_tables_may_lie_below_several_roots(small_tree, table, tmp_path):
+    expected = read_tables(small_tree.root)
+    other = tmp_path / "tables"
+    other.mkdir()
+    table("boxes").rename(other / table("boxes").name)
+    assert read_tables(small_tree.root, other) == expected
+    assert read_tables(other, small_tree.root, small_tree.root) == expected
+    assert set(table_files(small_tree.root)) == {("labels", "train"), ("file-paths", "train")}
 
 
 @pytest.mark.parametrize("kind", ["labels", "file-paths"])

@@ -11,6 +11,12 @@ def test_strict_is_found_by_name():
     assert STRICT.specificity_rule == "at-least"
 
 
+def test_actionable_as_normal_is_a_protocol_of_its_own():
+    other = protocol("strict-actionable-normal")
+    assert other == STRICT.model_copy(update={"name": other.name, "actionable": "normal"})
+    assert other.digest != STRICT.digest
+
+
 def test_unknown_protocol_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown protocol 'strikt'\. Did you mean 'strict'"):
         protocol("strikt")

@@ -1,0 +1,214 @@
+"""Preparation against the official reader's way of doing the same, on one full-size phantom volume, as ratios.
+
+    python benchmarks/perf/prepare.py [--out benchmarks/results/prepare]
+
+The volume (2457 x 1996 x 62, JPEG 2000 lossless) is rendered once, in about a minute, into a temporary folder. The
+official way (mazurowski-lab/duke-dbt-data) decodes the whole file, stretches the window over uint16 as floats and,
+for smaller slices, shrinks each of them; it writes nothing. Ours turns, shrinks, masks, compresses, hashes and writes.
+Every case runs in a process of its own. Wall time decides; processor time stands beside it, because it hardly depends
+on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+CACHE = Path(tempfile.gettempdir()) / "dbtssl-perf"
+ROWS, SLICES = 2457, 62
+TARGETS = {"native": {}, "1024": {"short_side": 1024}, "half": {"resolution": "half"}}
+COPIES = {
+    "native": 2,
+    "1024": 2,
+    "half": 6,
+}  # volumes, so that starting the processes weighs little
+GOALS = {"half": 3.0, "1024": 1.3}
+TWO_WORKERS, MEMORY = 1.8, 1 / 6
+
+
+def volume(cache: Path) -> Path:
+    """The phantom volume, rendered if it is not there."""
+    path = cache / f"{ROWS}-{SLICES}.dcm"
+    if not path.exists():
+        from dbtssl.phantom.cohort import plan
+        from dbtssl.phantom.config import PhantomConfig
+        from dbtssl.phantom.dicom import write_dicom
+        from dbtssl.phantom.render import render
+
+        config = PhantomConfig(patients=40, seed=1, rows=ROWS, spacing=1.0)
+        planned = next(v for v in plan(config) if v.n_slices == SLICES and not v.rotated)
+        pixels, _ = render(config, planned)
+        cache.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".part").open("wb") as file:
+            write_dicom(file, pixels, planned, "perf")
+        path.with_suffix(".part").replace(path)
+    return path
+
+
+def official(path: Path, target: str) -> int:
+    """What the official reader does with a whole volume, then slice by slice what `target` asks for."""
+    import pydicom
+    from skimage.exposure import rescale_intensity
+
+    from dbtssl.data.prepare import PrepareConfig
+    from dbtssl.data.prepare_volume import Target, resized
+
+    pixels = pydicom.dcmread(path).pixel_array
+    left, right = pixels[0, :, 0].sum(), pixels[0, :, -1].sum()
+    if left < right:
+        pixels = pixels[:, ::-1, ::-1]
+    stretched = rescale_intensity(pixels, in_range=(256, 768), out_range="uint16")
+    config = PrepareConfig(**TARGETS[target])
+    shape = Target(config.short_side, config.resolution == "half").shape(*stretched.shape[1:])
+    return len([resized(frame.astype("uint16"), *shape) for frame in stretched])
+
+
+def ours(path: Path, target: str, jobs: int) -> int:
+    """Copies of the volume through `dbtssl data prepare`."""
+    from dbtssl.data.prepare import PrepareConfig, prepare
+    from dbtssl.data.records import Label, Volume
+    from dbtssl.interfaces import RawVolume
+
+    copies = COPIES[target]
+    raws = [
+        RawVolume(Volume(f"P{i}", "S1", "lmlo", 0, 0, 0, Label.NORMAL), path) for i in range(copies)
+    ]
+    out = Path(tempfile.mkdtemp(dir=CACHE))
+    try:
+        config = PrepareConfig(**TARGETS[target])
+        prepare("phantom", raws, out, config, phantom=True, jobs=jobs)
+    finally:
+        shutil.rmtree(out)
+    return copies * SLICES
+
+
+def case(way: str, target: str, jobs: int) -> None:
+    """Run one case in this process and print what it took as JSON."""
+    path = volume(CACHE)
+    with path.open("rb") as file:
+        while file.read(1 << 20):  # from here on in the page cache, for all alike
+            pass
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    start = time.perf_counter()
+    frames = official(path, target) if way == "official" else ours(path, target, jobs)
+    wall = time.perf_counter() - start
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(u.ru_utime + u.ru_stime for u in used) - before.ru_utime - before.ru_stime
+    peak = used[jobs > 1].ru_maxrss / 1024
+    print(json.dumps({"fps": frames / wall, "cpu_fps": frames / cpu, "peak_mib": peak}))
+
+
+def measure(way: str, target: str, jobs: int = 1) -> dict[str, float]:
+    command = [sys.executable, __file__, "--case", way, target, str(jobs)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    found = json.loads(done.stdout)
+    print(f"{way} {target} {jobs}: {found}", file=sys.stderr)
+    return found
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+def run(repeat: int) -> dict:
+    """All cases, `repeat` times in turn; the best of each counts."""
+    volume(CACHE)
+    load = os.getloadavg()
+    best: dict[str, dict[str, float]] = {}
+    cases = [(w, t, j) for t in TARGETS for w, j in (("official", 1), ("ours", 1), ("ours", 2))]
+    for _ in range(repeat):
+        for way, target, jobs in cases:
+            found = measure(way, target, jobs)
+            old = best.setdefault(f"{way} {target} {jobs}", found)
+            worst_peak = max(old["peak_mib"], found["peak_mib"])
+            best[f"{way} {target} {jobs}"] = {
+                **{k: max(old[k], found[k]) for k in ("fps", "cpu_fps")},
+                "peak_mib": worst_peak,
+            }
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {processor()}, {platform.system()}",
+        "python": platform.python_version(),
+        "volume": f"phantom, {ROWS} x 1996 x {SLICES}, {volume(CACHE).stat().st_size / 1e6:.0f} MB",
+        "load_before": round(load[0], 2),
+        "load_after": round(os.getloadavg()[0], 2),
+        "repeats": repeat,
+        "cases": best,
+    }
+
+
+def table(found: dict) -> str:
+    """The result as Markdown, with every goal and whether it was met."""
+    cases = found["cases"]
+    lines = [
+        "# Preparation: `python benchmarks/perf/prepare.py`",
+        "",
+        f"{found['date']}; {found['machine']}, Python {found['python']}; {found['volume']}. "
+        f"Load average {found['load_before']} before, {found['load_after']} after (2 processes of this benchmark "
+        f"included); best of {found['repeats']}.",
+        "",
+        "| | official, frames/s | ours, 1 worker | ratio | by processor time | ours, 2 workers | to 1 "
+        "| peak MiB, official | ours | share |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    verdicts = []
+    for target in TARGETS:
+        o, one, two = (
+            cases[f"{key} {target} {j}"] for key, j in (("official", 1), ("ours", 1), ("ours", 2))
+        )
+        ratio, scale = one["fps"] / o["fps"], two["fps"] / one["fps"]
+        share = one["peak_mib"] / o["peak_mib"]
+        lines.append(
+            f"| {target} | {o['fps']:.2f} | {one['fps']:.2f} | {ratio:.2f} | {one['cpu_fps'] / o['cpu_fps']:.2f} "
+            f"| {two['fps']:.2f} | {scale:.2f} | {o['peak_mib']:.0f} | {one['peak_mib']:.0f} | 1/{1 / share:.1f} |"
+        )
+        if target in GOALS:
+            verdicts.append(
+                (f"{target} >= {GOALS[target]} x official", ratio, ratio >= GOALS[target])
+            )
+        verdicts.append(
+            (f"{target}: two workers >= {TWO_WORKERS} x one", scale, scale >= TWO_WORKERS)
+        )
+        verdicts.append((f"{target}: memory <= 1/6", share, share <= MEMORY))
+    lines += ["", "| goal | measured | |", "|---|---|---|"]
+    lines += [
+        f"| {goal} | {value:.2f} | {'met' if met else 'MISSED'} |" for goal, value, met in verdicts
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="write OUT.md and OUT.json")
+    parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        way, target, jobs = arguments.case
+        case(way, target, int(jobs))
+        return
+    found = run(arguments.repeat)
+    print(table(found))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.with_suffix(".md").write_text(table(found))
+        arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

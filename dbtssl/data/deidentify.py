@@ -1,0 +1,161 @@
+"""Who a patient is, kept out of what is written: ids as keyed hashes, and messages without the paths of files.
+
+The ids of BCS-DBT and of the phantom are public and stay. Those of any other source become the first 64 bits of
+HMAC-SHA256 under a secret key (RFC 2104). The key is made once for each user and lies in the user's configuration
+folder, never in a prepared data set: without it a hash cannot be traced back by trying ids, and with it a patient has
+the same hash in every data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from dbtssl.data.tables import Key
+from dbtssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dbtssl.data.split_lists import SplitLists
+    from dbtssl.interfaces import RawVolume
+
+PUBLIC = ("bcs-dbt", "phantom")
+"""Sources whose ids were made by their publishers and name nobody."""
+
+KEY_BYTES = 32
+DIGITS = 16  # of a pseudonym: among a million patients two share one with a probability of 3e-8
+KEY_NAME = "pseudonym.key"
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What is done with ids and messages: nothing for public sources; ``key`` is None where ids are kept."""
+
+    public: bool
+    key: bytes | None = field(default=None, repr=False)
+
+    def apply(self, raws: Sequence[RawVolume]) -> list[RawVolume]:
+        """The same volumes, patient and study under their pseudonyms, and in their order.
+
+        A study's number is unique within its patient only, so it is hashed with the patient's. The order of the ids
+        would tell that of the names.
+        """
+        if self.key is None:
+            return list(raws)
+        out = []
+        for raw in raws:
+            patient, study = _ids(self.key, raw.volume.patient, raw.volume.study)
+            out.append(replace(raw, volume=replace(raw.volume, patient=patient, study=study)))
+        return sorted(out, key=lambda raw: raw.volume.id)
+
+    def lists(self, lists: SplitLists) -> SplitLists:
+        """Lists by the source's own ids, as lists of the volumes that `apply` gives."""
+        if self.key is None:
+            return lists
+        listed = {
+            Key(*_ids(self.key, key.patient, key.study), key.view): row
+            for key, row in lists.listed.items()
+        }
+        return replace(lists, listed=listed)
+
+    def words(self, text: str, raw: RawVolume) -> str:
+        """``text`` without the files and folders of ``raw``: what may be written into a prepared data set."""
+        folders = {path.parent for path in raw.files}
+        for path in (*raw.files, *sorted(folders, key=lambda p: -len(str(p)))):
+            if len(path.parts) > 1:
+                text = text.replace(str(path), "its file" if path in raw.files else "its folder")
+        for name in sorted({path.name for path in raw.files}, key=len, reverse=True):
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "its file", text)
+        return text
+
+    def shown(self, text: str, raw: RawVolume) -> str:
+        """``text`` for the screen and for logs: as it is for a public source, else `words`."""
+        return text if self.public else self.words(text, raw)
+
+
+def privacy_of(source_name: str, *, public: bool | None = None, keep_ids: bool = False) -> Privacy:
+    """How volumes of the source are treated; the key is read, or made, only where ids are hashed.
+
+    ``public`` is what a source says of itself; those of `PUBLIC` are public in any case.
+    """
+    public = bool(public) or source_name in PUBLIC
+    return Privacy(public, None if public or keep_ids else load_key())
+
+
+def prepared_privacy(source: str, config: Mapping[str, Any], *, phantom: bool) -> Privacy:
+    """How the ids of a prepared data set came about, from what its `dataset.json` says."""
+    return privacy_of(source, public=phantom, keep_ids=bool(config.get("keep_ids", False)))
+
+
+def _ids(key: bytes, patient: str, study: str) -> tuple[str, str]:
+    return pseudonym(key, "patient", patient), pseudonym(key, "study", f"{patient}\0{study}")
+
+
+def pseudonym(key: bytes, kind: str, value: str) -> str:
+    """The keyed hash of ``value``: the first letter of ``kind`` and 16 hexadecimal digits; kinds do not mix."""
+    if len(key) < KEY_BYTES:
+        raise DataError(f"the key of the pseudonyms has {len(key)} bytes, expected {KEY_BYTES}")
+    mac = hmac.new(key, f"{kind}\0{value}".encode(), hashlib.sha256)
+    return f"{kind[0]}{mac.hexdigest()[:DIGITS]}"
+
+
+def key_path() -> Path:
+    """Where the key lies: `pseudonym.key` in the user's configuration folder."""
+    return platformdirs.user_config_path("dbtssl") / KEY_NAME
+
+
+def load_key(path: Path | None = None) -> bytes:
+    """The user's key, made at the first call: a file that its owner alone can read (mode 0600).
+
+    Raises `DataError` for a file that others can read, that holds no key, or that cannot be read or written.
+    """
+    path = key_path() if path is None else path
+    try:
+        if not path.exists():
+            _make(path)
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise DataError(
+                f"the key of the pseudonyms, {path}, can be read by others",
+                hint=f"chmod 600 {path}; if somebody may have read it, prepare again under a new key",
+            )
+        text = path.read_text(encoding="ascii").strip()
+        key = bytes.fromhex(text)
+    except (ValueError, UnicodeDecodeError):
+        key = b""
+    except OSError as exc:
+        raise DataError(
+            f"the key of the pseudonyms, {path}, cannot be used: {exc.strerror}",
+            hint="check the folder's rights, or keep the ids with --keep-ids",
+        ) from None
+    if len(key) != KEY_BYTES:
+        raise DataError(
+            f"{path} holds no key: expected {2 * KEY_BYTES} hexadecimal digits",
+            hint="restore it from a backup; under a new key every patient gets another pseudonym",
+        )
+    return key
+
+
+def _make(path: Path) -> None:
+    """Write a new key whole or not at all; of two processes that do so at once, the first one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as out:
+            out.write(secrets.token_hex(KEY_BYTES) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):
+            os.link(part, path)
+    finally:
+        part.unlink(missing_ok=True)
