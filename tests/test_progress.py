@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -117,3 +118,26 @@ def test_a_step_that_fails_on_a_terminal_closes_its_display(terminal):
     with progress("next", 1) as step:
         step.advance()
     assert "1/1" in terminal.getvalue()
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_bytes_give_a_rate_and_decide_the_time_left(clock, capsys):
+    """One volume of two is done, but only a quarter of the bytes."""
+    with progress("prepare", 2, "volumes", size=400_000_000) as step:
+        clock.now += PLAIN_EVERY
+        step.advance(1, "P1", 100_000_000)
+        assert capsys.readouterr().err == "prepare: 1/2 volumes, 0.1/s, 10 MB/s, 30 s left  P1\n"
+        clock.now += 30
+        step.advance(1, "P2", 300_000_000)
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "prepare: 2/2 volumes, 0.05/s, 10 MB/s, took 40 s  P2"
+    )
+
+
+def test_the_bar_shows_megabytes(terminal):
+    with progress("prepare", 2, "volumes", size=2_000_000) as step:
+        step.advance(1, "P1", 1_000_000)
+        time.sleep(0.01)
+        step.advance(1, "P2", 1_000_000)
+    assert "MB/s" in terminal.getvalue()

@@ -8,7 +8,10 @@ from dbtssl.cli.lazy import add_commands
 
 # name -> where the command is, and its line in the help of the group
 COMMANDS = {
-    "audit": ("dbtssl.cli.data_audit:command", "Look for what gives the label away without the breast."),
+    "audit": (
+        "dbtssl.cli.data_audit:command",
+        "Look for what gives the label away without the breast.",
+    ),
     "tables": ("dbtssl.cli.data_tables:command", "Count what the published tables hold."),
     "check": ("dbtssl.cli.data_check:command", "Look for every listed volume, in any layout."),
     "download": (

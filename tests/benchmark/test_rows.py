@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+
+from dbtssl.benchmark.record import request_digest
+from dbtssl.benchmark.rows import resolve
+from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.stages import _backbone_key
+from dbtssl.config import validate
+from dbtssl.errors import ConfigError
+from dbtssl.plugins import add_plugin_file, registry
+
+PLUGIN = """
+from dbtssl.api import Method, hookimpl
+
+DBTSSL_API = 1
+VALUE = 1
+METHOD = Method(
+    summary="random weights",
+    presets={
+        "short": {"finetuner": {"epochs": 7, "strategy": "linear"}},
+        "wrong": {"finetune": {"epochs": 7}},
+    },
+)
+
+
+def tiny(*, pretrained, in_chans, num_classes, width=4):
+    from torch import nn
+
+    net = nn.Sequential(nn.Conv2d(in_chans, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net.num_features = width
+    return net
+
+
+@hookimpl
+def register_components(register):
+    register("method", "toy", f"{__name__}:METHOD", METHOD.summary)
+    register("backbone", "tiny-net", f"{__name__}:tiny", "one convolution")
+"""
+
+
+def make_spec(**changes):
+    data = {
+        "name": "toy",
+        "methods": ["random-init"],
+        "backbone": {"name": "cnn7", "args": {"base_channels": 2}},
+        "predict": {"patch_size": 64},
+        "data": {"source": "phantom", "phantom": {"patients": 3}},
+    }
+    return validate(Spec, data | changes)
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "toy_plugin.py"
+    path.write_text(PLUGIN)
+    add_plugin_file(path)
+    registry.cache_clear()
+    return path
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_preset_changes_the_fine_tuner():
+    spec = make_spec(methods=["toy"], method={"toy": {"preset": "short"}})
+    config = resolve(spec).rows[0].finetuner.config
+    assert (config.epochs, config.strategy) == (7, "linear")
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_preset_with_an_unknown_table_is_refused():
+    with pytest.raises(ConfigError, match="unknown table 'finetune'"):
+        resolve(make_spec(methods=["toy"], method={"toy": {"preset": "wrong"}}))
+
+
+def test_layers_of_settings_win_in_order():
+    spec = make_spec(
+        methods=["moco-v2"],
+        pretrain={"epochs": 3, "lr": 0.5},
+        method={"moco-v2": {"preset": "as-released", "pretrain": {"lr": 0.25}}},
+    )
+    row = resolve(spec).rows[0]
+    assert row.objective.config.temperature == 0.5  # the preset
+    assert (row.pretrain.epochs, row.pretrain.lr) == (3, 0.25)  # the spec, then the row
+    assert row.pretrain.weight_decay == 1e-4  # the method
+    assert row.planned_epochs == 4000
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_registered_function_is_a_backbone():
+    rows = resolve(make_spec(backbone={"name": "tiny-net", "args": {"width": 3}})).rows
+    assert rows[0].backbone.name == "tiny-net"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": {"name": "resnet5O"}}, "unknown backbone 'resnet5O'. Did you mean"),
+        ({"backbone": {"name": "cnn7", "args": {"nope": 1}}}, "cannot be built with"),
+        ({"predict": {"patch_size": 16}}, "got images of 16 x 16 pixels"),
+        (
+            {"methods": ["moco-v2"], "method": {"moco-v2": {"objective": {"crop_size": 32}}}},
+            "got images of 32 x 32 pixels",
+        ),
+    ],
+)
+def test_networks_are_tried_before_any_work(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(make_spec(**changes))
+
+
+def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
+    spec = make_spec(backbone={"name": "tiny-net", "args": {}})
+    row = resolve(spec).rows[0]
+    before = request_digest(spec), _backbone_key(row)["code"]
+    plugin.write_text(PLUGIN.replace("VALUE = 1", "VALUE = 2"))
+    after = request_digest(spec), _backbone_key(row)["code"]
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_a_half_installed_plugin_stops_nothing(plugin):
+    plugin.write_text(PLUGIN.replace('f"{__name__}:METHOD"', '"gone_package.module:METHOD"'))
+    registry.cache_clear()
+    assert request_digest(make_spec())
