@@ -103,7 +103,7 @@ def prepare(
         manifest = read_manifest(out)
         settings = config.settings()
         digest = dataset_digest(source_name, phantom, settings, stored)
-        found = manifest and (manifest["digest"], manifest["counts"].get("quarantined", 0))
+        found = manifest and (manifest["digest"], manifest.get("counts", {}).get("quarantined", 0))
         if found != (digest, len(bad)):
             (out / MANIFEST).unlink(missing_ok=True)
             seal(

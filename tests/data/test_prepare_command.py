@@ -41,7 +41,7 @@ def test_resolutions(tree, tmp_path, options, shape):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (["--resolution", "quarter"], "'quarter' is none of native, half, or a number from 16 on"),
+        (["--resolution", "quarter"], "'quarter' is none of"),
         (["--resolution", "15"], "'15' is none of"),
         (
             ["--resolution", "64", "--short-side", "32"],
@@ -58,7 +58,7 @@ def test_options_that_make_no_sense_are_refused(tree, tmp_path, options, match):
 
 
 def test_bad_volumes_are_told(small_tree, tmp_path):
-    BcsDbt().volumes(small_tree.root)[2].path.write_bytes(b"")
+    BcsDbt().volumes(small_tree.root)[2].path.write_bytes(b"no DICOM")
     refused = typed(small_tree, tmp_path / "out")
     assert isinstance(refused.exception, DataError)
     done = typed(small_tree, tmp_path / "out", "--max-bad", "1")
