@@ -83,6 +83,25 @@ def test_a_table_of_no_row_is_refused(tmp_path):
         load_spec(write(tmp_path, MINIMAL + "[method.moco-v2]\npreset = 'default'\n"))
 
 
+def test_a_row_that_set_invents_is_refused_with_a_suggestion(tmp_path):
+    path = write(tmp_path, 'name = "toy"\nmethods = ["moco-v2"]\n')
+    with pytest.raises(ConfigError, match=r"method\.moco_v2: no such row\. Did you mean 'moco-v2'"):
+        load_spec(path, assignments=("method.moco_v2.preset=default",))
+
+
+def test_tables_of_rows_that_set_leaves_out_may_stay(tmp_path):
+    text = 'name = "toy"\nmethods = ["a", "b"]\n[method.b]\nmethod = "a"\n'
+    spec = load_spec(write(tmp_path, text), assignments=('methods=["a"]',))
+    assert spec.methods == ("a",)
+
+
+@pytest.mark.parametrize("ratios", [[0.7, 0.2, 0.2], [0.8, 0.0, 0.2], [0.5, 0.5]])
+def test_split_ratios_must_add_up(ratios):
+    data = {"name": "toy", "methods": ["a"], "split": {"ratios": ratios}}
+    with pytest.raises(ConfigError, match=r"split\.ratios"):
+        validate(Spec, data)
+
+
 @pytest.mark.parametrize("key", ["methods", "seeds"])
 def test_repeats_are_refused(key):
     values = {"methods": ["a", "a"], "seeds": [1, 1]}
