@@ -26,5 +26,9 @@ class DataError(DbtsslError):
     """A table, a folder, a DICOM file or a prepared data set is not what it should be."""
 
 
+class TrainingError(DbtsslError):
+    """A training cannot go on: its loss is no longer a finite number."""
+
+
 class PluginError(DbtsslError):
     """A plugin cannot be used; the message names its distribution."""

@@ -175,14 +175,10 @@ class FineTuner(Protocol):
 
 @dataclass(frozen=True)
 class Groups:
-    """Ragged groups: the values of group ``g`` are ``values[offsets[g]:offsets[g + 1]]``.
-
-    ``abnormal[g]`` is the group's label where an aggregator may learn from it, and None where it is scored.
-    """
+    """Ragged groups: the values of group ``g`` are ``values[offsets[g]:offsets[g + 1]]``."""
 
     values: NDArray[np.float64]
     offsets: NDArray[np.int64]
-    abnormal: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -190,15 +186,11 @@ class Groups:
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """Ragged groups of logits in, one logit for each group out."""
+    """Ragged groups of logits in, one logit for each group out; patches to slices, or slices to volumes."""
 
     Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]
     needs: ClassVar[Literal["logits", "features"]]
-
-    def fit(self, train: Groups, val: Groups) -> None:
-        """Learn what is to be learned; most do nothing."""
-        ...
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """One score a group, shape ``(len(groups),)``, on the logit scale. No group is empty."""

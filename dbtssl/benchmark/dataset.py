@@ -13,7 +13,7 @@ from dbtssl.benchmark.store import Stage, file_hash
 from dbtssl.config import digest, result_fields, validate
 from dbtssl.data.phantom_source import MARKER, is_phantom
 from dbtssl.data.split import Split, split_patients
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.store import PreparedDataset, plain_volume
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
@@ -42,10 +42,10 @@ class Data:
 
 def phantom_root(spec: Spec) -> Path:
     """The folder of the phantom that ``spec`` asks for, in the user's cache; not made here."""
-    from dbtssl.phantom.config import PhantomConfig
+    from dbtssl.phantom.config import FORMAT, PhantomConfig
 
     config = validate(PhantomConfig, spec.data.phantom, "data.phantom")
-    name = digest(result_fields(config))[:16]
+    name = digest([FORMAT, result_fields(config)])[:16]
     return platformdirs.user_cache_path("dbtssl") / "phantom" / name
 
 
@@ -112,6 +112,7 @@ def open_data(spec: Spec, get: Callable[[Stage], Output | None]) -> Data | None:
     root = Path(spec.data.root).expanduser() if spec.data.root else None
     if root is not None and (root / "dataset.json").is_file():
         dataset = PreparedDataset.open(root)
+        _refuse_other_settings(spec, dataset, root)
     else:
         output = get(prepare_stage(spec, *find_volumes(spec)))
         if output is None:
@@ -120,9 +121,22 @@ def open_data(spec: Spec, get: Callable[[Stage], Output | None]) -> Data | None:
     return Data(dataset, make_split(spec, dataset))
 
 
+def _refuse_other_settings(spec: Spec, dataset: PreparedDataset, root: Path) -> None:
+    """A prepared data set is used as it is: settings that it was not made with would do nothing."""
+    differs = {k: v for k, v in spec.prepare.items() if dataset.config.get(k) != v}
+    if spec.data.source != dataset.source or differs or spec.data.options:
+        made = ", ".join(f"{k} = {v}" for k, v in dataset.config.items())
+        raise ConfigError(
+            f"{root} is a prepared data set of source {dataset.source} ({made}); asked for was source "
+            f"{spec.data.source}" + "".join(f", {k} = {v}" for k, v in differs.items()),
+            hint="leave out prepare.* and data.options, or name the folder of the original files",
+        )
+
+
 def must_make_phantom(spec: Spec) -> bool:
     """Whether ``spec`` asks for a phantom that is not in the cache yet."""
-    return not spec.data.root and not is_phantom(phantom_root(spec))
+    made = spec.data.source == "phantom" and not spec.data.root
+    return made and not is_phantom(phantom_root(spec))
 
 
 def source_state(spec: Spec) -> str:
@@ -130,7 +144,7 @@ def source_state(spec: Spec) -> str:
     root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
     if spec.data.root and (root / "dataset.json").is_file():
         return file_hash(root / "dataset.json")
-    if must_make_phantom(spec):
+    if must_make_phantom(spec) or not (spec.data.root or spec.data.source == "phantom"):
         return ""
     source = registry().build("source", spec.data.source, spec.data.options)
     return listing(root, source.volumes(root))
@@ -158,9 +172,7 @@ def listing(root: Path, raws: Sequence[RawVolume]) -> str:
             raise DataError(f"volume {raw.volume.id}: {raw.path} cannot be read: {exc}") from None
         rows.append(
             [
-                raw.volume.id,
-                int(raw.volume.label),
-                [[b.z, b.x, b.y, b.width, b.height, int(b.label)] for b in raw.volume.boxes],
+                plain_volume(raw.volume),
                 raw.path.name,
                 stat.st_size,
                 stat.st_mtime_ns,

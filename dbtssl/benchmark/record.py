@@ -17,6 +17,7 @@ import dbtssl
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.store import write_atomic
 from dbtssl.config import Config, digest, result_fields
+from dbtssl.errors import PluginError
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
@@ -25,9 +26,11 @@ from dbtssl.report.table import Entry, Table, build_table
 if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Store
+    from dbtssl.plugins.component import Component
 
 RECORD = "benchmark.json"
 FORMAT = 1
+CORE = "core"  # the plugin that brings dbtssl's own components
 
 
 class StageRecord(Config):
@@ -78,12 +81,20 @@ def request_digest(spec: Spec) -> str:
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     plugins = sorted(
-        component.fingerprint()
+        _code(component)
         for plugin in registry().plugins
+        if plugin.name != CORE  # hashed above
         for component in plugin.components
-        if not component.module.startswith("dbtssl.")
     )
     return digest([result_fields(spec), source_state(spec), code.hexdigest(), plugins])
+
+
+def _code(component: Component) -> str:
+    """The fingerprint of a component; a plugin that nobody asked for may be half installed."""
+    try:
+        return component.fingerprint()
+    except PluginError:
+        return f"{component.origin} {component.target} is not installed"
 
 
 def write_record(record: Record, folder: Path) -> None:

@@ -34,12 +34,14 @@ def benchmark(spec: Spec, out: Path) -> Record:
     """
     folder, store = out / spec.name, Store(out / "store")
     executed = 0
+    error: Exception | None = None
     record = recall(folder, spec, store)
     if record is None:
         from dbtssl.benchmark.run import run_benchmark
 
         outcome = run_benchmark(spec, out)
         executed = outcome.executed
+        error = next((scored.error for scored in outcome.scored if scored.error), None)
         record = _record(spec, outcome, request_digest(spec))
         folder.mkdir(parents=True, exist_ok=True)
         write_record(record, folder)
@@ -53,8 +55,8 @@ def benchmark(spec: Spec, out: Path) -> Record:
         lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
         raise PluginError(
             f"{len(record.failures)} of {len(record.rows)} rows failed:\n{lines}",
-            hint="the other rows are kept; mend the cause and run again, --debug shows the traceback",
-        )
+            hint="the other rows are kept; mend the cause and run again, --debug shows the first traceback",
+        ) from error
     return record
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Method
 
 
+PRESET_TABLES = {"objective", "sampler", "pretrain", "finetuner"}
+
+
 @dataclass(frozen=True)
 class Part:
     """A component and its resolved configuration."""
@@ -95,12 +98,39 @@ def resolve(spec: Spec) -> Resolved:
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
+    if not errors:
+        for row in rows:
+            attempt(partial(check_networks, row, spec.predict.patch_size))
     if len(errors) == 1:
         raise errors[0]
     if errors:
         messages = dict.fromkeys(exc.message for exc in errors)
         raise ConfigError("\n".join(messages), hint=errors[0].hint)
     return Resolved(tuple(rows), patch, slice_, chosen)
+
+
+def check_networks(row: Row, patch_size: int) -> None:
+    """Build the row's networks and show the encoder an image of every size that it will meet."""
+    import torch
+
+    from dbtssl.nn.backbones import create_encoder
+
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        encoder = create_encoder(row.backbone.name, **row.backbone.args).eval()
+        sizes = {patch_size}
+        if row.objective is not None:
+            sizes |= {view.crop.size for view in row.objective.build(encoder).views}
+        for size in sorted(sizes):
+            try:
+                encoder(torch.zeros(2, 1, size, size))
+            except DbtsslError:
+                raise
+            except Exception as exc:
+                raise ConfigError(
+                    f"row {row.name!r}: backbone {row.backbone.name!r} cannot take images of "
+                    f"{size} x {size} pixels: {type(exc).__name__}: {exc}",
+                    hint="change the crop or patch size, or backbone.args",
+                ) from exc
 
 
 def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
@@ -124,7 +154,8 @@ def _row(
     def merged(part: str, *layers: dict[str, Any]) -> dict[str, Any]:
         out: dict[str, Any] = {}
         own = getattr(row, part) if row else {}
-        for layer in (layers[0], preset.get(part, {}), *layers[1:], own):
+        of_preset = preset.get("finetuner" if part == "finetune" else part, {})
+        for layer in (layers[0], of_preset, *layers[1:], own):
             out |= layer
         return out
 
@@ -202,4 +233,10 @@ def _preset(method: str, definition: Method, name: str) -> dict[str, dict[str, A
             f"Known: {', '.join(known) or 'none'}.",
             hint="choose one of these, or leave preset out",
         )
-    return definition.presets[name]
+    preset = definition.presets[name]
+    if stray := sorted(set(preset) - PRESET_TABLES):
+        raise ConfigError(
+            f"preset {name!r} of method {method!r} has an unknown table {stray[0]!r}",
+            hint=f"the plugin may name {', '.join(sorted(PRESET_TABLES))}",
+        )
+    return preset

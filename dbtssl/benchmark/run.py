@@ -16,7 +16,7 @@ from dbtssl.benchmark.stages import (
     score_stage,
 )
 from dbtssl.benchmark.store import Output, Stage, Store
-from dbtssl.errors import DataError, DbtsslError, PluginError
+from dbtssl.errors import DbtsslError, PluginError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ class Scored:
     score: str = ""
     epochs: int | None = None
     failure: str = ""
+    error: Exception | None = None
 
 
 @dataclass
@@ -160,13 +161,9 @@ def _guarded(row: Row, seed: int, work: Callable[[], Scored]) -> Scored:
     """A method that fails becomes a row that says so; bad data and a full disk end the run."""
     try:
         return work()
-    except DataError:
-        raise
-    except PluginError as exc:
-        return Scored(row, seed, failure=exc.message)
-    except DbtsslError:
-        raise
-    except OSError:
+    except (PluginError, TrainingError) as exc:
+        return Scored(row, seed, failure=exc.message, error=exc)
+    except (DbtsslError, OSError):
         raise
     except Exception as exc:
-        return Scored(row, seed, failure=f"{type(exc).__name__}: {exc}")
+        return Scored(row, seed, failure=f"{type(exc).__name__}: {exc}", error=exc)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from dbtssl.config import Config, infra, load_toml, set_key, validate
+from dbtssl.config import Config, did_you_mean, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
 
 Tables = dict[str, Any]
@@ -34,6 +34,13 @@ class SplitSpec(Config):
         default=(0.7, 0.1, 0.2), description="train, validation, test (SIFT-DBT, section 3.1)"
     )
     seed: int = Field(default=0, ge=0, description="seed of the split, apart from the runs' seeds")
+
+    @field_validator("ratios")
+    @classmethod
+    def _shares(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0 or abs(sum(value) - 1) > 1e-6:
+            raise ValueError("expected 3 shares above 0 that add up to 1")
+        return value
 
 
 class BackboneSpec(Config):
@@ -158,4 +165,11 @@ def load_spec(path: Path, data: str | None = None, assignments: tuple[str, ...] 
         return spec
     for assignment in assignments:
         set_key(tables, assignment)
-    return validate(Spec, tables, file=f"{path} with --set")
+    changed = validate(Spec, tables, file=f"{path} with --set")
+    # the tables of rows that --set methods=... leaves out may stay
+    if stray := sorted(set(changed.method) - set(changed.methods) - set(spec.method)):
+        raise ConfigError(
+            f"--set method.{stray[0]}: no such row.{did_you_mean(stray[0], list(changed.methods))}",
+            hint=f"the rows are {', '.join(changed.methods)}",
+        )
+    return changed

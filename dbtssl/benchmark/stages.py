@@ -7,14 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
-from dbtssl.errors import PluginError
+from dbtssl.data.arrays import write_bytes
+from dbtssl.errors import PluginError, TrainingError
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Labelled, Run
+from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
 PRETRAIN_VERSION = FINETUNE_VERSION = PREDICT_VERSION = SCORE_VERSION = 1
 ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
+PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,6 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
         raise ValueError(f"row {row.name} does no pretraining")
 
     def run(folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        from dbtssl.training.loop import CHECKPOINT
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
@@ -88,9 +91,8 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
         )
-        save_file(_tensors(objective.encoder()), folder / ENCODER)
+        _save(objective.encoder(), folder / ENCODER)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
-        (folder / CHECKPOINT).unlink()
 
     return Stage(
         name="pretrain",
@@ -106,6 +108,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
         parents=ctx.data.key(),
         outputs=(ENCODER, "result.json"),
         run=run,
+        scratch=(PRETRAIN_CHECKPOINT,),
     )
 
 
@@ -113,8 +116,6 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
     """From encoder and labelled patients to a patch classifier, chosen on validation."""
 
     def run(folder: Path) -> None:
-        from safetensors.torch import save_file
-
         encoder = _new_encoder(row, seed)
         if pretrained is not None:
             _load(encoder, pretrained.folder / ENCODER, row.name)
@@ -134,7 +135,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
                 workers=ctx.spec.run.workers,
             ),
         )
-        save_file(_tensors(classifier), folder / CLASSIFIER)
+        _save(classifier, folder / CLASSIFIER)
 
     return Stage(
         name="finetune",
@@ -150,6 +151,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
         parents=ctx.data.key() | ({"pretrain": pretrained.content} if pretrained else {}),
         outputs=(CLASSIFIER,),
         run=run,
+        scratch=(FINETUNE_CHECKPOINT,),
     )
 
 
@@ -165,6 +167,9 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
         classifier = network(_new_encoder(row, seed))
         _load(classifier, finetuned.folder / CLASSIFIER, row.name)
         for name in ("val", "test"):
+            path = folder / f"{name}.parquet"
+            if path.is_file():  # of an interrupted run
+                continue
             table = predict(
                 classifier,
                 ctx.labelled(getattr(ctx.data.split, name)),
@@ -174,13 +179,25 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
                 accelerator=ctx.spec.run.accelerator,
                 what=f"predict {row.name} {name}",
             )
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+            if not np.isfinite(pc.list_flatten(table["logits"]).to_numpy()).all():
+                raise TrainingError(
+                    f"row {row.name!r}: logits of the {name} split are not all finite numbers",
+                    hint="lower the learning rate of finetune",
+                )
+            buffer = pa.BufferOutputStream()
+            pq.write_table(table, buffer, compression="zstd")
+            write_bytes(path, buffer.getvalue().to_pybytes())
 
     return Stage(
         name="predict",
         label=f"{row.name}, seed {seed}",
         version=PREDICT_VERSION,
-        config={"patches": result_fields(patches), "labels": ctx.label_key()},
+        config={
+            "backbone": _backbone_key(row),
+            "finetuner": row.finetuner.key(),
+            "patches": result_fields(patches),
+            "labels": ctx.label_key(),
+        },
         parents=ctx.data.key() | {"finetune": finetuned.content},
         outputs=("val.parquet", "test.parquet"),
         run=run,
@@ -221,7 +238,10 @@ def score_stage(
 
 def _backbone_key(row: Row) -> dict[str, Any]:
     """The encoder and the weights that it begins with; random ones follow from the seed."""
-    key = {"name": row.backbone.name, "args": row.backbone.args}
+    name, door = row.backbone.name, registry()
+    registered = name in door.names("backbone")
+    code = door.component("backbone", name).fingerprint() if registered else ""
+    key = {"name": name, "args": row.backbone.args, "code": code}
     return key if row.initial is None else key | {"initial": row.initial.key()}
 
 
@@ -243,8 +263,12 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _tensors(module: nn.Module) -> dict[str, Any]:
-    return {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+def _save(module: nn.Module, path: Path) -> None:
+    """Weights as safetensors, through our own writer: theirs hides a full disk in an error of its own."""
+    from safetensors.torch import save
+
+    state = module.state_dict()
+    write_bytes(path, save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}))
 
 
 def _load(module: nn.Module, path: Path, row: str) -> None:

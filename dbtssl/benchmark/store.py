@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,8 @@ class Stage:
 
     ``config`` holds what decides the result, as plain JSON data; ``parents`` maps a role to the content hash of the
     output it reads; ``run(folder)`` leaves the files named in ``outputs`` in ``folder`` and may find there what an
-    interrupted run of itself left. ``version`` is raised when the stage's code changes its result.
+    interrupted run of itself left. ``scratch`` names
+    files that are removed once it is complete. ``version`` is raised when the stage's code changes its result.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     parents: Mapping[str, str]
     outputs: tuple[str, ...]
     run: Callable[[Path], None] = field(compare=False)
+    scratch: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -85,6 +87,8 @@ class Store:
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
+            if folder.is_dir():
+                raise _damaged(folder, "its manifest is missing") from None
             return None
         except json.JSONDecodeError:
             raise _damaged(folder, "its manifest is not JSON") from None
@@ -108,9 +112,21 @@ class Store:
     def _make(self, stage: Stage) -> Output:
         work = self.root / ".work" / f"{stage.name}-{stage.key}"
         work.mkdir(parents=True, exist_ok=True)
-        start = time.monotonic()
-        stage.run(work)
-        seconds = round(time.monotonic() - start, 2)
+        if not (work / MANIFEST).is_file():  # else it was killed between its last two steps
+            start = time.monotonic()
+            stage.run(work)
+            self._seal(stage, work, round(time.monotonic() - start, 2))
+        final = self.path(stage.name, stage.key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(work, final)
+        _sync(final.parent)
+        for name in stage.scratch:
+            (final / name).unlink(missing_ok=True)
+        made = self.open(stage.name, stage.key)
+        assert made is not None, "the manifest was written above"
+        return replace(made, reused=False)
+
+    def _seal(self, stage: Stage, work: Path, seconds: float) -> None:
         files = {
             name: {"bytes": (work / name).stat().st_size, "sha256": file_hash(work / name)}
             for name in stage.outputs
@@ -130,11 +146,6 @@ class Store:
             "environment": environment(),
         }
         write_atomic(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-        final = self.path(stage.name, stage.key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(work, final)
-        _sync(final.parent)
-        return Output(final, content, seconds, reused=False)
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -52,7 +52,14 @@ def command(
         _print_plan(plan_benchmark(loaded, out))
         return
     from dbtssl.benchmark.results import benchmark
+    from dbtssl.errors import ConfigError
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f"--out {out}: {exc.strerror}", hint="choose a folder that you may write to"
+        ) from None
     benchmark(loaded, out)
 
 

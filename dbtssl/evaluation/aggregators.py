@@ -25,9 +25,6 @@ class Mean:
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
-    def fit(self, train: Groups, val: Groups) -> None:
-        """Nothing is learned."""
-
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``."""
         logits = np.asarray(groups.values, dtype=np.float64)
@@ -43,9 +40,6 @@ class Max:
     Config: ClassVar[type[config.Config]] = config.Config
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
-
-    def fit(self, train: Groups, val: Groups) -> None:
-        """Nothing is learned."""
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``."""

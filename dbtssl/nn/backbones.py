@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -17,22 +18,23 @@ if TYPE_CHECKING:
 def create_encoder(name: str, **args: Any) -> nn.Module:
     """A randomly initialised encoder of one input channel and without a classifier.
 
-    It maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``. ``args`` go to the model's constructor (``img_size``
+    It maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``. A registered backbone is a function that takes timm's
+    keywords ``pretrained``, ``in_chans`` and ``num_classes``. ``args`` go to the model's constructor (``img_size``
     of a transformer, ``base_channels`` of ``cnn7``). An unknown name or argument is a `ConfigError`.
     """
     registered = registry().names("backbone")
     if name in registered:
-        registry().load("backbone", name)  # importing its module makes it known to timm
-    if not timm.is_model(name):
+        build = registry().load("backbone", name)
+    elif timm.is_model(name):
+        build = partial(timm.create_model, name)
+    else:
         raise ConfigError(
             f"unknown backbone {name!r}.{did_you_mean(name, [*registered, *timm.list_models()])}",
             hint="use a timm name (https://huggingface.co/docs/timm) or one of "
             + ", ".join(registered),
         )
     try:
-        encoder: nn.Module = timm.create_model(
-            name, pretrained=False, in_chans=1, num_classes=0, **args
-        )
+        encoder: nn.Module = build(pretrained=False, in_chans=1, num_classes=0, **args)
     except (TypeError, ValueError, AssertionError) as exc:
         raise ConfigError(
             f"backbone {name!r} cannot be built with {args}: {exc}",

@@ -111,7 +111,10 @@ def deal(config: PhantomConfig, thickness: Sequence[float]) -> list[Label]:
     if config.prevalence == "balanced":
         counts = {Label.CANCER: n // 4, Label.BENIGN: n // 2 - n // 4}
     else:
-        counts = {label: int(n * share + rng.random()) for label, share in SHARES.items()}
+        counts, left = {}, n
+        for label, share in SHARES.items():
+            counts[label] = min(left, int(n * share + rng.random()))
+            left -= counts[label]
     counts[Label.NORMAL] = n - sum(counts.values())
     cards = [(label, (j + rng.random()) / m) for label, m in counts.items() for j in range(m)]
     cards.sort(key=lambda card: card[1])

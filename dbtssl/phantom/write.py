@@ -19,9 +19,11 @@ from filelock import FileLock, Timeout
 
 from dbtssl import __version__
 from dbtssl.config import canonical_json, digest
+from dbtssl.data.phantom_source import MARKER
 from dbtssl.data.workers import Interrupted, cores, each
 from dbtssl.errors import DataError
 from dbtssl.phantom.cohort import PlannedVolume, plan
+from dbtssl.phantom.config import FORMAT
 from dbtssl.phantom.dicom import write_dicom
 from dbtssl.phantom.render import render
 from dbtssl.phantom.tables import classic_path, tables
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
 
     from dbtssl.phantom.config import PhantomConfig
 
-FORMAT = 1  # raised with every change that alters a byte of the files
-NOTE = "phantom.json"  # a complete cohort
+NOTE = MARKER  # a complete cohort
 STARTED = "phantom.started.json"  # one being written
 LOCK = ".phantom.lock"
 PART = ".part"  # ending of a file that is being written

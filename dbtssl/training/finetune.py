@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from dbtssl.errors import ConfigError
+from dbtssl.errors import TrainingError
 from dbtssl.inference.dataset import FixedPatches
 from dbtssl.inference.predict import single_device, slice_logits
 from dbtssl.progress import progress
@@ -172,7 +172,7 @@ def _rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> Callable[[fl
 
 def _refuse_divergence(finite: np.bool_ | bool, epoch: int) -> None:
     if not finite:
-        raise ConfigError(
+        raise TrainingError(
             f"fine-tuning diverged in epoch {epoch + 1}: the loss or a logit is no longer a finite number",
             hint="lower the learning rate",
         )

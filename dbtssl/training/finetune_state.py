@@ -69,9 +69,8 @@ class RunState:
         )
 
     def finish(self) -> None:
-        """Load the best weights into the model and remove the checkpoint, which is far larger than the result."""
+        """Load the best weights into the model; the checkpoint stays until the caller has stored the result."""
         self.model.load_state_dict(self.best)
-        self.checkpoint.unlink()
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if state["identity"] != self.identity:

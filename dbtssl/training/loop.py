@@ -19,7 +19,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from dbtssl.config import digest, result_fields
-from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.errors import ConfigError, TrainingError
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.log import Means, append_line, cut_back, length
@@ -183,7 +183,7 @@ def _finite(means: Means, step: int, lr: float) -> dict[str, float]:
     """The means so far; refuse a loss that is not finite, before it reaches a checkpoint."""
     values = means.means()
     if not math.isfinite(values.get("loss", 0.0)):
-        raise DbtsslError(
+        raise TrainingError(
             f"the loss is not finite (step {step}, learning rate {lr:.3g})",
             hint="lower pretrain.lr or add pretrain.warmup_epochs; "
             "the last checkpoint is from before and is kept",

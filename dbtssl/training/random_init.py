@@ -21,6 +21,7 @@ def _reported(level: Level, backbone: str, *percent: float) -> Reported:
     return Reported(
         level=level,
         backbone=backbone,
+        finetuner="full",  # the paper does not say which rates it took from random weights
         patches=1,
         values=dict(zip(METRICS, percent, strict=True)),
         protocol="as-published",

@@ -99,6 +99,7 @@ def test_another_number_of_patches_shares_the_training(out, capsys):
     assert to_run - {"6"} == {"predict", "score"}
 
 
+@pytest.mark.usefixtures("out")  # the phantom is there
 def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
     assert call("benchmark", SMOKE, "--out", tmp_path / "runs", "--plan") == 0
     assert "12 of 12 stages to run" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -157,6 +158,43 @@ def test_truncated_dicom(refuse, tree, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     assert "DBT-P" in refuse("--data", f"bcs-dbt:{tree}")
+
+
+def test_a_method_that_diverges_is_a_row_and_the_others_are_kept(tree, tmp_path, capsys):
+    spec = SPEC.replace('["random-init"]', '["random-init", "wild"]')
+    (tmp_path / "toy.toml").write_text(
+        spec + '[method.wild]\nmethod = "random-init"\nfinetune = { lr = 1e30 }\n'
+    )
+    args = ["benchmark", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit) as left:
+        main(["--debug", *args, "--data", f"phantom:{tree}"], prog_name="dbtssl")
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    assert "1 of 2 rows failed" in printed.err
+    assert "diverged in epoch 1" in printed.err
+    assert "_refuse_divergence" in printed.err  # --debug shows where
+    rows = json.loads((tmp_path / "runs" / "toy" / "table.json").read_text())["rows"]
+    failed = {row["method"]: bool(row["failure"]) for row in rows if row["kind"] == "method"}
+    assert failed == {"random-init": False, "wild": True}
+
+
+def test_a_prepared_set_is_not_asked_for_other_settings(refuse, tree, tmp_path):
+    main_args = ["data", "prepare", "phantom", str(tree), str(tmp_path / "prepared")]
+    with pytest.raises(SystemExit):
+        main(main_args, prog_name="dbtssl")
+    data = f"phantom:{tmp_path / 'prepared'}"
+    assert "short_side = 32" in refuse("--data", data, "--set", "prepare.short_side=32")
+    assert "source phantom" in refuse("--data", data.replace("phantom:", "bcs-dbt:", 1))
+
+
+def test_an_output_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "toy.toml").write_text(SPEC)
+    args = ["benchmark", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "file" / "runs")]
+    with pytest.raises(SystemExit) as left:
+        main(args, prog_name="dbtssl")
+    assert left.value.code == 2
+    assert "choose a folder that you may write to" in capsys.readouterr().err
 
 
 def test_full_disk(refuse, tree, monkeypatch):

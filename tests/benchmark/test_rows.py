@@ -1,180 +1,124 @@
-"""From a row of the specification to components: which sampler a row has, and which weights it begins with."""
-
 from __future__ import annotations
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
-from dbtssl.benchmark.initial import initial
+from dbtssl.benchmark.record import request_digest
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
+from dbtssl.benchmark.stages import _backbone_key
 from dbtssl.config import validate
-from dbtssl.errors import ConfigError, DbtsslError
-from dbtssl.nn.backbones import create_encoder
-from dbtssl.plugins import registry
+from dbtssl.errors import ConfigError
+from dbtssl.plugins import add_plugin_file, registry
 
-TINY = {"name": "cnn7", "args": {"base_channels": 2}}
-OBJECTIVES = registry().names("objective")
-SAMPLERS = registry().names("sampler")
+PLUGIN = """
+from dbtssl.api import Method, hookimpl
 
-
-def rows(methods, **method):
-    spec = {"name": "toy", "methods": methods, "backbone": TINY, "method": method}
-    return resolve(validate(Spec, spec)).rows
-
-
-def row(name, **keys):
-    return rows([name], **{name: keys})[0]
-
-
-class Context:
-    """As much of a benchmark as the keys of the stages read."""
-
-    class data:  # noqa: N801
-        @staticmethod
-        def key():
-            return {"data": "0"}
-
-    class rule:  # noqa: N801
-        size, min_tissue = 64, 0.01
-
-    @staticmethod
-    def label_key():
-        return {}
+DBTSSL_API = 1
+VALUE = 1
+METHOD = Method(
+    summary="random weights",
+    presets={
+        "short": {"finetuner": {"epochs": 7, "strategy": "linear"}},
+        "wrong": {"finetune": {"epochs": 7}},
+    },
+)
 
 
-def keys(found):
-    made = [finetune_stage(Context(), found, 0, None).key]
-    return made + ([pretrain_stage(Context(), found, 0).key] if found.objective else [])
+def tiny(*, pretrained, in_chans, num_classes, width=4):
+    from torch import nn
+
+    net = nn.Sequential(nn.Conv2d(in_chans, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net.num_features = width
+    return net
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_any_sampler_goes_with_any_objective(objective, sampler):
-    found = row(objective, pairs=sampler)
-    assert (found.objective.name, found.sampler.name) == (objective, sampler)
-    found.sampler.build()
+@hookimpl
+def register_components(register):
+    register("method", "toy", f"{__name__}:METHOD", METHOD.summary)
+    register("backbone", "tiny-net", f"{__name__}:tiny", "one convolution")
+"""
 
 
-def test_without_pairs_the_sampler_is_the_methods():
-    assert row("moco-v2").sampler.name == "same-slice"
-    assert row("sift-dbt").sampler.name == "metadata-pairs"
-
-
-def test_another_sampler_is_another_pretraining():
-    plain, named = row("simclr"), row("simclr", pairs="same-slice")
-    assert keys(plain) == keys(named)
-    assert keys(row("simclr", pairs="metadata-pairs"))[1] != keys(plain)[1]
-
-
-def test_two_rows_of_one_method_may_differ_in_their_pairs():
-    other = {"method": "simclr", "pairs": "metadata-pairs", "sampler": {"reach": 2}}
-    one, two = rows(["simclr", "simclr-sift"], **{"simclr-sift": other})
-    assert (one.sampler.name, two.sampler.name) == ("same-slice", "metadata-pairs")
-    assert two.sampler.config.reach == 2
-    assert one.objective == two.objective
-
-
-def test_keys_of_the_methods_own_sampler_stay_with_it():
-    """The preset as-released of sift-dbt sets half_open, which same-slice does not know."""
-    assert row("sift-dbt", preset="as-released").sampler.config.half_open
-    assert row("sift-dbt", preset="as-released", pairs="same-slice").sampler.name == "same-slice"
-    named = row("sift-dbt", preset="as-released", pairs="metadata-pairs")
-    assert named.sampler.config.half_open
-
-
-def test_an_unknown_sampler_is_refused_with_a_suggestion():
-    with pytest.raises(DbtsslError, match=r"named 'metadata-pair'\. Did you mean 'metadata-pairs'"):
-        row("simclr", pairs="metadata-pair")
-
-
-def test_keys_of_another_sampler_are_refused():
-    with pytest.raises(ConfigError, match=r"simclr: sampler\.same-slice\.reach: unknown key"):
-        row("simclr", sampler={"reach": 2})
-
-
-def test_pairs_without_pretraining_are_refused():
-    with pytest.raises(ConfigError, match="'random-init' does no pretraining") as caught:
-        row("random-init", pairs="same-slice")
-    assert "remove its pairs" in caught.value.hint
-
-
-def test_a_shorter_training_keeps_the_share_of_the_warm_up():
-    def schedule(name, **pretrain):
-        return row(name, pretrain=pretrain).pretrain
-
-    assert (schedule("dino").epochs, schedule("dino").warmup_epochs) == (100, 10.0)
-    assert schedule("dino", epochs=2).warmup_epochs == pytest.approx(0.2)
-    assert schedule("dino", epochs=2, warmup_epochs=1).warmup_epochs == 1.0
-    assert schedule("moco-v2", epochs=2).warmup_epochs == 0.0
-    with pytest.raises(ConfigError, match=r"dino: pretrain\.epochs: got 0, expected a number >= 1"):
-        schedule("dino", epochs=0)
-    with pytest.raises(ConfigError, match=r'dino: pretrain\.epochs: got "2", expected an integer'):
-        schedule("dino", epochs="2")
+def make_spec(**changes):
+    data = {
+        "name": "toy",
+        "methods": ["random-init"],
+        "backbone": {"name": "cnn7", "args": {"base_channels": 2}},
+        "predict": {"patch_size": 64},
+        "data": {"source": "phantom", "phantom": {"patients": 3}},
+    }
+    return validate(Spec, data | changes)
 
 
 @pytest.fixture
-def file(tmp_path):
-    torch.manual_seed(5)
-    save_file(create_encoder(**flat(TINY)).state_dict(), tmp_path / "weights.safetensors")
-    return tmp_path / "weights.safetensors"
+def plugin(tmp_path):
+    path = tmp_path / "toy_plugin.py"
+    path.write_text(PLUGIN)
+    add_plugin_file(path)
+    registry.cache_clear()
+    return path
 
 
-def flat(backbone):
-    return {"name": backbone["name"], **backbone["args"]}
+@pytest.mark.usefixtures("plugin")
+def test_a_preset_changes_the_fine_tuner():
+    spec = make_spec(methods=["toy"], method={"toy": {"preset": "short"}})
+    config = resolve(spec).rows[0].finetuner.config
+    assert (config.epochs, config.strategy) == (7, "linear")
 
 
-def test_weights_come_from_the_row_or_the_method(file):
-    assert row("random-init").initial is None
-    assert row("moco-v2").initial is None
-    assert row("imagenet").initial.source == "imagenet"
-    assert row("from-weights", weights=str(file)).initial.source == str(file)
-    assert row("moco-v2", weights="imagenet").initial.source == "imagenet"
-    assert row("imagenet", weights="timm").initial.source == "timm"
+@pytest.mark.usefixtures("plugin")
+def test_a_preset_with_an_unknown_table_is_refused():
+    with pytest.raises(ConfigError, match="unknown table 'finetune'"):
+        resolve(make_spec(methods=["toy"], method={"toy": {"preset": "wrong"}}))
 
 
-def test_the_content_of_the_file_is_in_the_keys_and_its_path_is_not(file, tmp_path):
-    copy, other = tmp_path / "copy.safetensors", tmp_path / "other.safetensors"
-    copy.write_bytes(file.read_bytes())
-    save_file({k: v + 1 for k, v in load_file(file).items()}, other)
-    for name in ("from-weights", "moco-v2"):
-        first, second, third = (keys(row(name, weights=str(p))) for p in (file, copy, other))
-        assert first == second
-        assert all(a != b for a, b in zip(first, third, strict=True))
-    assert keys(row("moco-v2", weights=str(file))) != keys(row("moco-v2"))
+def test_layers_of_settings_win_in_order():
+    spec = make_spec(
+        methods=["moco-v2"],
+        pretrain={"epochs": 3, "lr": 0.5},
+        method={"moco-v2": {"preset": "as-released", "pretrain": {"lr": 0.25}}},
+    )
+    row = resolve(spec).rows[0]
+    assert row.objective.config.temperature == 0.5  # the preset
+    assert (row.pretrain.epochs, row.pretrain.lr) == (3, 0.25)  # the spec, then the row
+    assert row.pretrain.weight_decay == 1e-4  # the method
+    assert row.planned_epochs == 4000
 
 
-def test_random_weights_leave_the_keys_as_they_were():
-    config = finetune_stage(Context(), row("random-init"), 0, None).config
-    assert config["backbone"] == TINY
+@pytest.mark.usefixtures("plugin")
+def test_a_registered_function_is_a_backbone():
+    rows = resolve(make_spec(backbone={"name": "tiny-net", "args": {"width": 3}})).rows
+    assert rows[0].backbone.name == "tiny-net"
 
 
-def test_the_three_kinds_of_weights_have_three_keys(file):
-    found = [row("from-weights", weights=w) for w in ("imagenet", "timm", str(file))]
-    assert len({keys(x)[0] for x in found}) == 3
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": {"name": "resnet5O"}}, "unknown backbone 'resnet5O'. Did you mean"),
+        ({"backbone": {"name": "cnn7", "args": {"nope": 1}}}, "cannot be built with"),
+        ({"predict": {"patch_size": 16}}, "got images of 16 x 16 pixels"),
+        (
+            {"methods": ["moco-v2"], "method": {"moco-v2": {"objective": {"crop_size": 32}}}},
+            "got images of 32 x 32 pixels",
+        ),
+    ],
+)
+def test_networks_are_tried_before_any_work(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(make_spec(**changes))
 
 
-def test_weights_are_loaded_into_the_encoder(file):
-    found = row("from-weights", weights=str(file))
-    encoder = create_encoder(**flat(TINY))
-    found.initial.load(encoder, found.backbone)
-    stored = load_file(file)
-    assert all(torch.equal(value, stored[name]) for name, value in encoder.state_dict().items())
+def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
+    spec = make_spec(backbone={"name": "tiny-net", "args": {}})
+    row = resolve(spec).rows[0]
+    before = request_digest(spec), _backbone_key(row)["code"]
+    plugin.write_text(PLUGIN.replace("VALUE = 1", "VALUE = 2"))
+    after = request_digest(spec), _backbone_key(row)["code"]
+    assert before[0] != after[0]
+    assert before[1] != after[1]
 
 
-def test_a_row_without_its_file_is_refused():
-    with pytest.raises(ConfigError, match="row 'from-weights' has no weights to begin") as caught:
-        row("from-weights")
-    assert "below [method.from-weights]" in caught.value.hint
-
-
-def test_a_missing_file_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ConfigError, match=r"no such file of weights: .*gone\.safetensors"):
-        row("moco-v2", weights=str(tmp_path / "gone.safetensors"))
-
-
-def test_the_home_folder_is_understood(file, monkeypatch):
-    monkeypatch.setenv("HOME", str(file.parent))
-    assert initial("~/weights.safetensors", "x") == initial(str(file), "x")
+def test_a_half_installed_plugin_stops_nothing(plugin):
+    plugin.write_text(PLUGIN.replace('f"{__name__}:METHOD"', '"gone_package.module:METHOD"'))
+    registry.cache_clear()
+    assert request_digest(make_spec())

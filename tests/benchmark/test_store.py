@@ -157,6 +157,38 @@ def test_processes_that_race_run_a_stage_once(tmp_path):
     assert len(list(folder.glob("ran-*"))) == 1
 
 
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    store = Store(tmp_path)
+    folder = store.get(make_stage(write_ok)).folder
+    (folder / MANIFEST).unlink()
+    with pytest.raises(DataError, match="its manifest is missing"):
+        store.get(make_stage(write_ok))
+
+
+def test_scratch_is_gone_from_a_complete_stage(tmp_path):
+    def run(folder):
+        write_ok(folder)
+        (folder / "state.ckpt").touch()
+
+    folder = Store(tmp_path).get(make_stage(run, scratch=("state.ckpt",))).folder
+    assert sorted(p.name for p in folder.iterdir()) == ["log.jsonl", MANIFEST, "out.txt"]
+
+
+def test_a_stage_that_was_killed_before_its_last_step_is_not_run_again(tmp_path, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dbtssl.benchmark.store._sync", dies)  # after the manifest is in place
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path).get(make_stage(write_ok))
+
+    def again(_):
+        raise AssertionError("run again")
+
+    assert Store(tmp_path).get(make_stage(again)).content
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -12,7 +12,7 @@ from torch import nn
 
 from dbtssl.data.records import Cohort
 from dbtssl.data.store import Slices
-from dbtssl.errors import ConfigError, DataError, DbtsslError
+from dbtssl.errors import ConfigError, DataError, DbtsslError, TrainingError
 from dbtssl.inference.patches import PatchRule
 from dbtssl.inference.predict import predict
 from dbtssl.interfaces import Labelled, Run
@@ -97,12 +97,12 @@ def test_labels_that_mean_nothing_teach_nothing(train, val, tmp_path):
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.15)
 
 
-def test_the_log_has_a_line_an_epoch_and_the_checkpoint_is_gone(fitted):
+def test_the_log_has_a_line_an_epoch_and_the_checkpoint_stays(fitted):
     _, folder = fitted
     lines = log(folder)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert all(np.isfinite([line["loss"], line["val_auc"]]).all() for line in lines)
-    assert {p.name for p in folder.iterdir()} == {LOG}
+    assert {p.name for p in folder.iterdir()} == {LOG, CHECKPOINT}
 
 
 def test_the_best_epoch_is_returned_with_the_auc_that_scikit_learn_gives(fitted, val):
@@ -253,7 +253,7 @@ def test_slice_auc_tells_saturated_probabilities_apart():
 
 
 def test_divergence_is_said(train, val, tmp_path):
-    with pytest.raises(ConfigError, match="diverged in epoch 1") as caught:
+    with pytest.raises(TrainingError, match="diverged in epoch 1") as caught:
         fit(train, val, tmp_path, lr=1e30)
     assert "learning rate" in caught.value.hint
 
