@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from dbtssl.config import Config, infra
+from dbtssl.data.neighbours import neighbours
 from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window
 from dbtssl.errors import ConfigError, DataError, DbtsslError, PluginError
 from dbtssl.interfaces import (
@@ -91,6 +92,7 @@ __all__ = [
     "gather",
     "hookimpl",
     "infra",
+    "neighbours",
     "progress",
     "rank",
     "shuffle",

@@ -14,7 +14,7 @@ DBTSSL_API = 1
 
 @hookimpl
 def register_components(register: Register) -> None:
-    """Name the data sources, the plain aggregators, the paper's small backbone and the baseline method."""
+    """Name the data sources, the plain aggregators, the paper's small backbone and the baseline methods."""
     register(
         "source",
         "bcs-dbt",
@@ -45,4 +45,16 @@ def register_components(register: Register) -> None:
         "random-init",
         "dbtssl.training.random_init:METHOD",
         "no pretraining: the floor of the table",
+    )
+    register(
+        "method",
+        "imagenet",
+        "dbtssl.training.initial_weights:IMAGENET",
+        "weights of timm, trained on ImageNet",
+    )
+    register(
+        "method",
+        "from-weights",
+        "dbtssl.training.initial_weights:FROM_WEIGHTS",
+        "the weights of a file",
     )

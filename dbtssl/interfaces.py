@@ -32,7 +32,13 @@ Level = Literal["slice", "volume", "breast", "patient"]
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Which slice is this slice's positive."""
+    """Which slice is this slice's positive.
+
+    The log of a pretraining has ``same_slice``, the share of pairs whose positive is the anchor itself. A sampler that
+    needs a volume other than the anchor's, and falls back where there is none, says in its docstring to what; it may
+    have a second method, ``has_partner(volume: int, cohort: Cohort) -> bool``, and the log then has ``no_partner``,
+    the share of volumes for which it is false.
+    """
 
     Config: ClassVar[type[Config]]
 
@@ -213,6 +219,10 @@ class Method(Config):
         default=None, description="name of the objective; none means no pretraining"
     )
     sampler: str | None = Field(default=None, description="name of the sampler")
+    weights: str | None = Field(
+        default=None,
+        description="weights to begin with: imagenet, timm or a path; empty: a row must name them; none: random",
+    )
     finetuner: str = Field(default="local-multi-patch", description="name of the fine-tuner")
     objective_config: dict[str, Any] = Field(
         default_factory=dict, description="keys of the objective's Config"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError
 from dbtssl.evaluation.protocol import protocol
@@ -14,6 +15,7 @@ from dbtssl.plugins.registry import registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbtssl.benchmark.initial import Initial
     from dbtssl.benchmark.spec import BackboneSpec, RowSpec, Spec
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.interfaces import Method
@@ -55,6 +57,7 @@ class Row:
     sampler: Part | None
     pretrain: Config | None
     finetuner: Part
+    initial: Initial | None
 
     @property
     def planned_epochs(self) -> int | None:
@@ -158,7 +161,8 @@ def _row(
 
     objective = sampler = pretrain = None
     if method.objective is not None:
-        objective_name, sampler_name = method.objective, method.sampler
+        objective_name = method.objective
+        sampler_name = (row.pairs if row else "") or method.sampler
         objective = attempt(
             lambda: _part(
                 "objective",
@@ -169,25 +173,29 @@ def _row(
         )
         if sampler_name is None:
             raise ConfigError(f"method {method_name!r} has an objective and no sampler")
+        if sampler_name == method.sampler:
+            pair_keys = merged("sampler", method.sampler_config)
+        else:  # the method's and the preset's keys are of another Config
+            pair_keys = row.sampler if row else {}
         sampler = attempt(
             lambda: _part(
                 "sampler",
                 sampler_name,
-                merged("sampler", method.sampler_config),
+                pair_keys,
                 f"{name}: sampler.{sampler_name}",
             )
         )
         pretrain = attempt(
             lambda: validate(
                 PretrainConfig,
-                merged("pretrain", method.pretrain, spec.pretrain),
+                _in_proportion(method.pretrain, merged("pretrain", method.pretrain, spec.pretrain)),
                 f"{name}: pretrain",
             )
         )
-    elif row and (row.objective or row.sampler or row.pretrain):
+    elif row and (row.objective or row.sampler or row.pretrain or row.pairs):
         raise ConfigError(
             f"row {name!r}: method {method_name!r} does no pretraining",
-            hint="remove its objective, sampler and pretrain tables",
+            hint="remove its pairs and its objective, sampler and pretrain tables",
         )
     finetuner = attempt(
         lambda: _part(
@@ -198,7 +206,21 @@ def _row(
         )
     )
     backbone = (row.backbone if row else None) or spec.backbone
-    return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner)
+    source = (row.weights if row else "") or method.weights
+    begin = None if source is None else attempt(partial(initial, source, name))
+    return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner, begin)
+
+
+def _in_proportion(paper: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
+    """The paper's warm-up, left as it was, over the same share of a training of other length."""
+    warmup, planned, epochs = (
+        paper.get("warmup_epochs"),
+        paper.get("epochs"),
+        schedule.get("epochs"),
+    )
+    if not (warmup and planned) or schedule["warmup_epochs"] != warmup or type(epochs) is not int:
+        return schedule
+    return schedule | {"warmup_epochs": warmup * epochs / planned}
 
 
 def _preset(method: str, definition: Method, name: str) -> dict[str, dict[str, Any]]:

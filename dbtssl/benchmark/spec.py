@@ -92,6 +92,14 @@ class RowSpec(Config):
     backbone: BackboneSpec | None = Field(
         default=None, description="the row's own encoder; default: the benchmark's"
     )
+    weights: str = Field(
+        default="",
+        description="weights to begin with: imagenet (timm's of the backbone, trained on ImageNet), timm (whatever it "
+        "has for it), or the path of a .safetensors or .pth file; default: the method's, most often random",
+    )
+    pairs: str = Field(
+        default="", description="the sampler of positive pairs; default: the method's own"
+    )
     objective: Tables = Field(default_factory=dict, description="keys of the objective's Config")
     sampler: Tables = Field(default_factory=dict, description="keys of the sampler's Config")
     pretrain: Tables = Field(default_factory=dict, description="keys of PretrainConfig")
@@ -119,7 +127,9 @@ class Spec(Config):
     split: SplitSpec = Field(default=SplitSpec(), description="the split")
     backbone: BackboneSpec = Field(default=BackboneSpec(), description="the encoder")
     pretrain: Tables = Field(
-        default_factory=dict, description="keys of PretrainConfig, for every method that pretrains"
+        default_factory=dict,
+        description="keys of PretrainConfig, for every method that pretrains; where epochs is set, the warm-up of a "
+        "method's own schedule keeps its share",
     )
     finetune: Tables = Field(
         default_factory=dict, description="keys of the fine-tuner's Config, for every method"

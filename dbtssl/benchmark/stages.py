@@ -77,6 +77,8 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
 
         assert isinstance(config, PretrainConfig)
         encoder = _new_encoder(row, seed)
+        if row.initial is not None:
+            row.initial.load(encoder, row.backbone)
         with _seeded(seed):  # heads and queue
             objective = objective_part.build(encoder)
         result = pretrain(
@@ -117,6 +119,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
         encoder = _new_encoder(row, seed)
         if pretrained is not None:
             _load(encoder, pretrained.folder / ENCODER, row.name)
+        elif row.initial is not None:
+            row.initial.load(encoder, row.backbone)
         with _seeded(seed):
             finetuner = row.finetuner.build()
         classifier = finetuner.fit(
@@ -233,10 +237,12 @@ def score_stage(
 
 
 def _backbone_key(row: Row) -> dict[str, Any]:
+    """The encoder and the weights that it begins with; random ones follow from the seed."""
     name, door = row.backbone.name, registry()
     registered = name in door.names("backbone")
     code = door.component("backbone", name).fingerprint() if registered else ""
-    return {"name": name, "args": row.backbone.args, "code": code}
+    key = {"name": name, "args": row.backbone.args, "code": code}
+    return key if row.initial is None else key | {"initial": row.initial.key()}
 
 
 def _new_encoder(row: Row, seed: int) -> nn.Module:

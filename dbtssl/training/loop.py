@@ -23,7 +23,7 @@ from dbtssl.errors import ConfigError, TrainingError
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.log import Means, append_line, cut_back, length
-from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, step_seed
+from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Training(nn.Module):
             batch = finish(raw, self.objective.views)
         step = self.objective(batch)
         logs = {k: torch.as_tensor(v, device=step.loss.device) for k, v in step.logs.items()}
-        return {**logs, "loss": step.loss}
+        return {**logs, "same_slice": raw["same_slice"].mean(), "loss": step.loss}
 
 
 def run(
@@ -78,6 +78,7 @@ def run(
     network = cast("nn.Module", objective)
     training, optimizer = fabric.setup(_Training(objective), _optimizer(network, config))
     means, loss = Means(), math.nan
+    constant = no_partner(sampler, slices.cohort)
     if state:
         network.load_state_dict(state["objective"])
         optimizer.load_state_dict(state["optimizer"])
@@ -109,7 +110,7 @@ def run(
                 if fabric.is_global_zero:
                     where = {"epoch": done // per_epoch, "step": done, "lr": lr}
                     rate = round(shown / (time.monotonic() - begun), 1)
-                    append_line(folder / LOG, {**where, **values, "images_per_s": rate})
+                    append_line(folder / LOG, {**where, **values, **constant, "images_per_s": rate})
                 begun, shown = time.monotonic(), 0
             if done == total or time.monotonic() - saved >= config.checkpoint_every:
                 _finite(means, done, lr)
@@ -200,7 +201,7 @@ def _learning_rate(config: PretrainConfig, step: int, per_epoch: int, total: int
         warmup_steps=round(config.warmup_epochs * per_epoch),
         warmup_start_value=0.0,
     )
-    return rate
+    return float(rate)
 
 
 def _optimizer(network: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:

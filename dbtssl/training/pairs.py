@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dbtssl import interfaces
+    from dbtssl.data.records import Cohort
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import ViewSpec
 
@@ -29,7 +30,10 @@ ORDER, SAMPLE, STEP = range(3)
 
 
 class RawBatch(TypedDict):
-    """A batch as a worker makes it: for each view its images, tissue, ids and seeds; photometry is still to come."""
+    """A batch as a worker makes it: for each view its images, tissue, ids and seeds; photometry is still to come.
+
+    ``same_slice`` is 1 for each pair whose positive is the anchor itself, else 0.
+    """
 
     views: list[torch.Tensor]
     tissue: list[torch.Tensor]
@@ -37,6 +41,7 @@ class RawBatch(TypedDict):
     breast: list[torch.Tensor]
     patient: list[torch.Tensor]
     seeds: list[torch.Tensor]
+    same_slice: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,13 @@ class Pairs(Dataset[RawBatch]):
         tissue = [np.empty((n, 1, s, s), dtype=np.bool_) for s in sizes]
         volume = np.empty((len(sizes), n), dtype=np.int64)
         seeds = np.empty((len(sizes), n), dtype=np.int64)
+        same_slice = np.empty(n, dtype=np.float32)
         for row, (epoch, item) in enumerate(where):
             rng = np.random.default_rng([SAMPLE, self.seed, epoch, item])
             at = item % len(cohort)
             anchor = SliceRef(at, int(rng.integers(cohort[at].n_slices)))
             positive = self.sampler.positive(anchor, cohort, rng)
+            same_slice[row] = positive == anchor
             places = draw_places(self.views, anchor, positive, self.slices, rng)
             for v, (view, place) in enumerate(zip(self.views, places, strict=True)):
                 ref = anchor if view.of == "anchor" else positive
@@ -77,6 +84,7 @@ class Pairs(Dataset[RawBatch]):
             "breast": [torch.from_numpy(cohort.breast_ids[x]) for x in volume],
             "patient": [torch.from_numpy(cohort.patient_ids[x]) for x in volume],
             "seeds": [torch.from_numpy(x) for x in seeds],
+            "same_slice": torch.from_numpy(same_slice),
         }
 
 
@@ -128,6 +136,15 @@ def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
     ]
     ids = (tuple(raw[key]) for key in ("volume", "breast", "patient"))
     return Batch(tuple(images), tuple(raw["tissue"]), *ids)
+
+
+def no_partner(sampler: interfaces.Sampler, cohort: Cohort) -> dict[str, float]:
+    """Share of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it has no ``has_partner``."""
+    has_partner = getattr(sampler, "has_partner", None)
+    if has_partner is None:
+        return {}
+    without = sum(not has_partner(volume, cohort) for volume in range(len(cohort)))
+    return {"no_partner": without / len(cohort)}
 
 
 def step_seed(seed: int, rank: int, step: int) -> int:

@@ -132,6 +132,29 @@ def test_the_loss_falls_and_the_log_tells_of_it(slices, tmp_path):
     assert all(line["calls"] == 1.0 and line["images_per_s"] > 0 for line in log)
 
 
+class HalfAlone(NextSlice):
+    """Volumes of the first half have no partner, and their positive is the anchor."""
+
+    def has_partner(self, volume, cohort):
+        return volume >= len(cohort) // 2
+
+    def positive(self, anchor, cohort, rng):
+        if not self.has_partner(anchor.volume, cohort):
+            return anchor
+        return SliceRef(anchor.volume, (anchor.z + 1) % cohort[anchor.volume].n_slices)
+
+
+def test_the_log_tells_how_many_pairs_fell_back(slices, tmp_path):
+    run = {"seed": 3, "accelerator": "cpu"}
+    pretrain(Toy(), HalfAlone(), slices, settings(), folder=tmp_path / "half", **run)
+    told = {(line["same_slice"], line["no_partner"]) for line in lines(tmp_path / "half")}
+    assert told == {(0.5, 0.5)}  # each epoch shows each of the 12 volumes once
+    train(slices, tmp_path / "any")
+    drawn = [line["same_slice"] for line in lines(tmp_path / "any")]
+    assert 0.1 < np.mean(drawn) < 0.6  # any of 3 slices, 48 times
+    assert not any("no_partner" in line for line in lines(tmp_path / "any"))
+
+
 def test_learning_rate_rises_linearly_and_falls_as_a_cosine(slices, tmp_path):
     train(slices, tmp_path, epochs=6, warmup_epochs=2, min_lr=0.01)
     rates = [line["lr"] for line in lines(tmp_path)]  # of the last of 3 steps an epoch

@@ -8,7 +8,7 @@ from dbtssl.config import Config
 from dbtssl.data.records import Label, SliceRef, Volume
 from dbtssl.data.store import write_dataset
 from dbtssl.interfaces import Crop, Photometry, ViewSpec
-from dbtssl.training.pairs import Order, Pairs, finish, loader, step_seed
+from dbtssl.training.pairs import Order, Pairs, finish, loader, no_partner, step_seed
 
 CROP = Crop(12, scale=(0.3, 1.0))
 VIEWS = (
@@ -61,6 +61,32 @@ def test_shapes_ids_and_grey_levels(pairs):
     assert torch.equal(z, z.round())
     assert (z >= 0).all()
     assert (z < raw["volume"][0] + 2).all()
+
+
+class OneInTwo:
+    """The positive is the slice itself in volumes of an even position, else the next slice."""
+
+    Config = Config
+
+    def positive(self, anchor, cohort, rng):
+        step = anchor.volume % 2
+        return SliceRef(anchor.volume, (anchor.z + step) % cohort[anchor.volume].n_slices)
+
+    def has_partner(self, volume, cohort):
+        return cohort[volume].n_slices > 2
+
+
+def test_pairs_of_a_slice_with_itself_are_told(slices, pairs):
+    where = [(0, item) for item in range(8)]
+    flags = Pairs(slices, OneInTwo(), VIEWS, seed=5).__getitems__(where)["same_slice"]
+    assert flags.dtype == torch.float32
+    assert flags.tolist() == [1, 0] * 4
+    assert pairs.__getitems__(where)["same_slice"].tolist() == [0] * 8
+
+
+def test_the_share_of_volumes_without_a_partner(slices):
+    assert no_partner(OneInTwo(), slices.cohort) == {"no_partner": 0.25}
+    assert no_partner(Other(), slices.cohort) == {}  # it has no has_partner
 
 
 def test_anchors_are_uniform_over_a_volumes_slices(pairs):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from dbtssl.api import Config as BaseConfig
-from dbtssl.api import SliceRef
+from dbtssl.api import SliceRef, neighbours
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 class MetadataPairs:
     """The other CC/MLO view of the same breast in the same study, or else a slice near the anchor.
 
-    Other breasts and other studies are never drawn. In the other view every slice is equally likely: depths of two
-    views do not correspond. Where a breast has no other view, the positive is near the anchor.
+    Other breasts and other studies are never drawn. Where a breast has no other view, the positive is near the anchor.
+
+    In the other view every slice is equally likely, for depths of CC and MLO do not correspond anatomically: each is
+    measured along its own direction of compression, and what lies in one CC slice is spread over many MLO slices.
+    ``matched`` takes the slice at the same relative depth all the same. That is no match of tissue; the two slices are
+    alike in what depth itself decides, whether they lie near a compressed surface or in the middle of the breast. It is
+    there to tell how much of what these pairs teach is to ignore depth.
     """
 
     class Config(BaseConfig):
@@ -34,26 +39,33 @@ class MetadataPairs:
         half_open: bool = Field(
             default=False, description="leave out the last slice above, as the released code does"
         )
+        depth: Literal["uniform", "matched"] = Field(
+            default="uniform",
+            description="slice of the other view: any (as released), or the one at the anchor's relative depth",
+        )
 
-    def __init__(self, *, p_view: float, reach: int, half_open: bool) -> None:
-        self.p_view, self.reach, self.half_open = p_view, reach, half_open
+    def __init__(
+        self, *, p_view: float, reach: int, half_open: bool, depth: Literal["uniform", "matched"]
+    ) -> None:
+        self.p_view, self.reach, self.half_open, self.depth = p_view, reach, half_open, depth
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``; of several volumes of the other view each is equally likely."""
         others = cohort.other_projection(anchor.volume)
         if rng.random() < self.p_view and others:
             volume = others[int(rng.integers(len(others)))]
+            if self.depth == "matched":
+                return SliceRef(volume, matched(anchor, volume, cohort))
             return SliceRef(volume, int(rng.integers(cohort[volume].n_slices)))
         near = neighbours(anchor, self.reach, cohort, half_open=self.half_open)
         return SliceRef(anchor.volume, int(rng.integers(near.start, near.stop)))
 
+    def has_partner(self, volume: int, cohort: Cohort) -> bool:
+        """Whether the breast of ``volume`` has another view in the same study."""
+        return bool(cohort.other_projection(volume))
 
-def neighbours(slice_: SliceRef, reach: int, cohort: Cohort, *, half_open: bool = False) -> range:
-    """Slices of the same volume within ``reach`` of ``slice_``, itself included.
 
-    ``reach`` is in slices, not millimetres: BCS-DBT headers carry no spacing. The range is cut at the ends of the
-    volume. ``half_open`` leaves out ``z + reach``, as the released code does (`BCS_DBT_cls_dataset.py:281`).
-    """
+def matched(slice_: SliceRef, volume: int, cohort: Cohort) -> int:
+    """The slice of ``volume`` at the relative depth ``(z + 0.5) / n`` of ``slice_``."""
     n = cohort[slice_.volume].n_slices
-    above = slice_.z + reach if half_open else slice_.z + reach + 1
-    return range(max(0, slice_.z - reach), max(slice_.z + 1, min(n, above)))
+    return (2 * slice_.z + 1) * cohort[volume].n_slices // (2 * n)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import csv
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from dbtssl_sift_dbt.sampler import MetadataPairs, neighbours
+from dbtssl_sift_dbt.sampler import MetadataPairs, matched
 from pydantic import ValidationError
 from scipy import stats
 
-from dbtssl.api import Cohort, Label, SliceRef, Volume
+from dbtssl.api import Cohort, Label, SliceRef, Volume, neighbours
 
 N = 4000
+LISTS = Path(__file__).parents[4] / "shared" / "data" / "bcs-dbt" / "sift_dbt_lists" / "csv"
 
 
 def volume(patient: str, study: str, view: str, n: int) -> Volume:
@@ -85,6 +88,74 @@ def test_without_another_view_the_positive_is_near():
     assert uniform_over([ref.z for ref in drawn], range(6, 15))
 
 
+@pytest.mark.parametrize(
+    ("z", "of", "partner"),  # volumes 0, 1 and 2 have 20, 12 and 6 slices
+    [
+        (0, 1, 0),
+        (9, 1, 5),  # 0.475 of the depth is slice 5.7 of 12
+        (10, 1, 6),
+        (19, 1, 11),
+        (0, 2, 0),
+        (19, 2, 5),
+        (3, 2, 1),  # 0.175 is 1.05 of 6
+    ],
+)
+def test_matched_is_the_slice_at_the_same_relative_depth(z, of, partner):
+    assert matched(SliceRef(0, z), of, COHORT) == partner
+    drawn = draw(SliceRef(0, z), p_view=1.0, depth="matched", n=100)
+    assert partner in {ref.z for ref in drawn if ref.volume == of}
+    assert len({ref.z for ref in drawn if ref.volume == of}) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 20])
+@pytest.mark.parametrize("other", [1, 3, 20, 61])
+def test_matched_keeps_order_and_ends_and_never_leaves_the_volume(n, other):
+    cohort = Cohort([volume("P", "S", "lcc", n), volume("P", "S", "lmlo", other)])
+    partners = [matched(SliceRef(0, z), 1, cohort) for z in range(n)]
+    assert partners == sorted(partners)
+    assert 0 <= partners[0] <= partners[-1] < other
+    if n == other:
+        assert partners == list(range(n))
+    for z, partner in enumerate(partners):
+        assert abs((z + 0.5) / n - (partner + 0.5) / other) <= 0.5 / other + 1e-12
+
+
+def test_depth_changes_neither_how_often_nor_the_near_slices():
+    drawn = draw(SliceRef(3, 10), depth="matched")
+    assert abs(sum(ref.volume == 4 for ref in drawn) - N / 2) <= 3 * np.sqrt(N / 4)
+    assert {ref.z for ref in drawn if ref.volume == 4} == {10}
+    assert uniform_over([ref.z for ref in drawn if ref.volume == 3], range(6, 15))
+
+
+def test_a_partner_is_another_view_of_the_breast_in_the_study():
+    sampler = MetadataPairs(**MetadataPairs.Config().model_dump())
+    found = [sampler.has_partner(i, COHORT) for i in range(len(COHORT))]
+    assert found == [True] * 7 + [False]
+
+
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the tables of BCS-DBT lie outside the project")
+def test_partners_on_the_split_of_sift_dbt_are_those_that_were_counted():
+    """Of 13,319 volumes 13,301 have another view by the released rule, for which a repeat (rmlo1) is no partner."""
+
+    def read(name):
+        with (LISTS / name).open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    held_out = {
+        row["PatientID"] for part in ("val", "test") for row in read(f"BCS-DBT_{part}_label_v2.csv")
+    }
+    cohort = Cohort(
+        volume(row["PatientID"], row["StudyUID"], row["View"], 1)
+        for row in read("BCS-DBT labels-train-v2.csv")
+        if row["PatientID"] not in held_out
+    )
+    sampler = MetadataPairs(**MetadataPairs.Config().model_dump())
+    ours = [i for i in range(len(cohort)) if sampler.has_partner(i, cohort)]
+    first = [i for i in ours if any(cohort[k].view.isalpha() for k in cohort.other_projection(i))]
+    assert (len(cohort), len(first)) == (13_319, 13_301)
+    assert len(ours) == 13_305  # four whose only other view is called a repeat
+
+
 @pytest.mark.parametrize("anchor", range(len(COHORT)))
 def test_other_sides_and_other_studies_are_never_drawn(anchor):
     own = COHORT[anchor]
@@ -105,7 +176,9 @@ def test_the_generator_decides():
     assert draw(SliceRef(0, 3), n=50) == draw(SliceRef(0, 3), n=50)
 
 
-@pytest.mark.parametrize("wrong", [{"p_view": 1.1}, {"p_view": -0.1}, {"reach": -1}, {"delta": 4}])
+@pytest.mark.parametrize(
+    "wrong", [{"p_view": 1.1}, {"p_view": -0.1}, {"reach": -1}, {"delta": 4}, {"depth": "nearest"}]
+)
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         MetadataPairs.Config(**wrong)

@@ -1,0 +1,65 @@
+"""BYOL (Grill et al., Bootstrap Your Own Latent, arXiv:2006.07733)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from torch import nn
+
+from dbtssl.api import MomentumTeacher, Step, feature_std
+from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl_lightly_zoo.schedules import cosine_momentum
+from dbtssl_lightly_zoo.views import PairConfig, pair
+
+if TYPE_CHECKING:
+    import torch
+
+    from dbtssl.api import Batch
+
+
+class BYOL(nn.Module):
+    """The online network predicts the target's projection of the other view; both directions are added."""
+
+    class Config(PairConfig):
+        """Heads and momentum of the paper (section 3.3)."""
+
+        dim: int = Field(default=256, ge=1, description="size of the projected features")
+        hidden: int = Field(default=4096, ge=1, description="width of projector and predictor")
+        momentum: float = Field(
+            default=0.996, ge=0, le=1, description="of the target, at first; a cosine to 1"
+        )
+
+    def __init__(
+        self, encoder: nn.Module, *, dim: int, hidden: int, momentum: float, **views: Any
+    ) -> None:
+        super().__init__()
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
+
+        self.online = Projected(encoder, BYOLProjectionHead(encoder.num_features, hidden, dim))
+        self.target = MomentumTeacher(self.online)
+        self.predictor = BYOLPredictionHead(dim, hidden, dim)
+        self.negative_cosine = NegativeCosineSimilarity()
+        self.momentum = momentum
+        self.views = pair(**views)
+
+    def forward(self, batch: Batch) -> Step:
+        """The squared distance of unit vectors (equation 2), from 0 to 4 in each direction."""
+        z0, z1 = (self.online(view) for view in batch.views)
+        t0, t1 = (self.target(view) for view in batch.views)
+        with full_precision(z0):
+            loss = self._distance(z0, t1) + self._distance(z1, t0)
+        return Step(loss, {"feature_std": feature_std(z0)})
+
+    def after_step(self, progress: float) -> None:
+        """Move the target."""
+        self.target.update(self.online, cosine_momentum(self.momentum, progress))
+
+    def encoder(self) -> nn.Module:
+        """The online encoder without the heads."""
+        return self.online.encoder
+
+    def _distance(self, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        cosine: torch.Tensor = -self.negative_cosine(self.predictor(z), target)
+        return 2.0 - 2.0 * cosine

@@ -1,0 +1,153 @@
+"""DINO (Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294).
+
+After facebookresearch/dino, `main_dino.py`. The loop's weight decay is constant, where the reference raises it from
+0.04 to 0.4, and it does not clip gradients.
+"""
+
+from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from dbtssl.api import MomentumTeacher, Step, feature_std
+from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl_lightly_zoo.schedules import cosine_momentum
+from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
+
+if TYPE_CHECKING:
+    from dbtssl.api import Batch
+
+GLOBAL = 2  # views that the teacher sees: one of the anchor, one of its positive
+
+
+class DINO(nn.Module):
+    """The student matches the centred, sharpened outputs of a momentum teacher across global and local views."""
+
+    class Config(MultiCropConfig):
+        """Defaults of the reference code; shares of the training stand for its epochs, out of 100."""
+
+        dim: int = Field(default=65536, ge=2, description="outputs of the head (prototypes)")
+        hidden: int = Field(default=2048, ge=1, description="width of the head")
+        bottleneck: int = Field(default=256, ge=1, description="features before the prototypes")
+        batch_norm: bool = Field(
+            default=False,
+            description="batch normalisation in the head (--use_bn_in_head), for encoders that end without any",
+        )
+        norm_last_layer: bool = Field(
+            default=True, description="prototypes of unit length; false learns their lengths"
+        )
+        freeze_last_layer: float = Field(
+            default=0.01, ge=0, le=1, description="share of the training with fixed prototypes"
+        )
+        student_temp: float = Field(default=0.1, gt=0, description="student's temperature")
+        teacher_temp: float = Field(default=0.07, gt=0, description="teacher's, after the warm-up")
+        warmup_teacher_temp: float = Field(default=0.04, gt=0, description="teacher's, at first")
+        warmup: float = Field(
+            default=0.3, ge=0, le=1, description="share of the training in which it rises linearly"
+        )
+        center_momentum: float = Field(default=0.9, ge=0, le=1, description="of the centre")
+        momentum: float = Field(
+            default=0.996, ge=0, le=1, description="of the teacher, at first; a cosine to 1"
+        )
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        dim: int,
+        hidden: int,
+        bottleneck: int,
+        batch_norm: bool,
+        norm_last_layer: bool,
+        freeze_last_layer: float,
+        student_temp: float,
+        teacher_temp: float,
+        warmup_teacher_temp: float,
+        warmup: float,
+        center_momentum: float,
+        momentum: float,
+        **views: Any,
+    ) -> None:
+        super().__init__()
+        from lightly.loss import DINOLoss
+
+        self.views = multi_crop(**views)
+        check_sizes(encoder, self.views)
+        head = _head(encoder.num_features, hidden, bottleneck, dim, batch_norm, norm_last_layer)
+        self.student = Projected(encoder, head)
+        self.teacher = MomentumTeacher(self.student)
+        self.loss = DINOLoss(dim, student_temp=student_temp, center_momentum=center_momentum)
+        self.teacher_temp, self.warmup_teacher_temp = teacher_temp, warmup_teacher_temp
+        self.warmup, self.momentum = warmup, momentum
+        self.freeze_last_layer, self.progress = freeze_last_layer, 0.0
+        for parameter in head.last_layer.parameters():
+            if parameter.requires_grad:
+                parameter.register_hook(self._thaw)
+
+    def forward(self, batch: Batch) -> Step:
+        """Cross-entropy of every student view with each global view of the teacher but itself (equation 3)."""
+        images, local = torch.cat(batch.views[:GLOBAL]), batch.views[GLOBAL:]
+        teacher = list(self.teacher(images).chunk(GLOBAL))
+        student = list(self.student(images).chunk(GLOBAL))
+        if local:
+            student += self.student(torch.cat(local)).chunk(len(local))
+        temperature = self.temperature_at(self.progress)
+        with full_precision(student[0]):
+            targets = (torch.stack(teacher) - self.loss.center) / temperature
+            loss = self.loss(teacher, student, teacher_temp=temperature)
+        logs = {"teacher_entropy": entropy(targets), "feature_std": feature_std(student[0])}
+        return Step(loss, logs)
+
+    def after_step(self, progress: float) -> None:
+        """Move the teacher; the temperature of the next step follows ``progress``."""
+        self.progress = progress
+        self.teacher.update(self.student, cosine_momentum(self.momentum, progress))
+
+    def temperature_at(self, progress: float) -> float:
+        """The teacher's temperature; ``progress`` runs from 0 to 1."""
+        if progress >= self.warmup:
+            return self.teacher_temp
+        risen = (self.teacher_temp - self.warmup_teacher_temp) * progress / self.warmup
+        return self.warmup_teacher_temp + risen
+
+    def encoder(self) -> nn.Module:
+        """A trainable copy of the teacher's encoder, which the paper evaluates."""
+        encoder: nn.Module = deepcopy(self.teacher.module.encoder)  # type: ignore[assignment]
+        return encoder.requires_grad_(True)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Progress, on which the next step's temperature depends."""
+        return torch.tensor(self.progress, dtype=torch.float64)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Go on from `get_extra_state`."""
+        self.progress = float(state)
+
+    def _thaw(self, gradient: torch.Tensor) -> torch.Tensor:
+        frozen = self.progress < self.freeze_last_layer
+        return torch.zeros_like(gradient) if frozen else gradient
+
+
+@torch.no_grad()
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of the distributions ``softmax(logits)`` over the last axis, in nats: 0 if each is one outcome."""
+    log_p = logits.log_softmax(dim=-1)
+    return -(log_p.exp() * log_p).sum(dim=-1).mean()
+
+
+def _head(
+    width: Any, hidden: int, bottleneck: int, dim: int, batch_norm: bool, norm_last_layer: bool
+) -> Any:
+    """lightly's head; made without gradients its weight-normalised layer can be copied into a teacher."""
+    from lightly.models.modules.heads import DINOProjectionHead
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm", FutureWarning)
+        return DINOProjectionHead(
+            width, hidden, bottleneck, dim, batch_norm, norm_last_layer=norm_last_layer
+        )

@@ -1,0 +1,93 @@
+"""LeJEPA (Balestriero and LeCun, Provable and Scalable Self-Supervised Learning Without the Heuristics, 2511.08544)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from dbtssl.api import PluginError, Step, feature_std
+from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
+
+if TYPE_CHECKING:
+    from dbtssl.api import Batch
+
+GLOBAL = 2  # views whose mean is the place that all views are drawn to
+
+
+class LeJEPA(nn.Module):
+    """All views are drawn to the mean of the global ones; SIGReg spreads them as an isotropic Gaussian.
+
+    SIGReg is the Epps-Pulley statistic of random projections against the standard normal distribution: no teacher, no
+    stop-gradient, no schedule. lightly's `LeJEPALoss` is not used as a whole: up to 1.5.25 it drew local views alone.
+    """
+
+    class Config(MultiCropConfig):
+        """Weight and grid of the authors' code; head of lightly."""
+
+        dim: int = Field(default=64, ge=1, description="size of the projected features")
+        hidden: int = Field(default=2048, ge=1, description="width of the projection head")
+        sigreg: float = Field(
+            default=0.05, ge=0, le=1, description="share of SIGReg in the loss (lambda)"
+        )
+        projections: int = Field(default=1024, ge=1, description="random directions in a step")
+        knots: int = Field(default=17, ge=2, description="points of the integration grid")
+        t_max: float = Field(default=3.0, gt=0, description="highest frequency of the grid")
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        dim: int,
+        hidden: int,
+        sigreg: float,
+        projections: int,
+        knots: int,
+        t_max: float,
+        **views: Any,
+    ) -> None:
+        super().__init__()
+        try:
+            from lightly.loss import SIGReg
+        except ImportError:
+            raise PluginError(
+                "objective lejepa needs SIGReg of lightly 1.5.23 or newer, and this one is older",
+                hint="pip install --upgrade lightly",
+            ) from None
+        from lightly.models.modules.heads import BarlowTwinsProjectionHead
+
+        self.views = multi_crop(**views)
+        check_sizes(encoder, self.views)
+        # three layers with batch normalisation, as lightly's LeJEPA head, which is newer than SIGReg
+        head = BarlowTwinsProjectionHead(encoder.num_features, hidden, dim)
+        self.network = Projected(encoder, head)
+        self.regularizer = SIGReg(
+            knots=knots, t_max=t_max, num_vectors=projections, gather_distributed=True
+        )
+        self.sigreg = sigreg
+
+    def forward(self, batch: Batch) -> Step:
+        """``lambda SIGReg + (1 - lambda) invariance``; the directions are drawn from torch's global generator."""
+        whole, local = batch.views[:GLOBAL], batch.views[GLOBAL:]
+        z = self.network(torch.cat(whole)).unflatten(0, (GLOBAL, -1))  # 2 x B x D
+        if local:
+            small = self.network(torch.cat(local)).unflatten(0, (len(local), -1))
+            everything = torch.cat([z, small])  # V x B x D
+        else:
+            everything = z
+        with full_precision(z):
+            gaussian = self.regularizer(everything)
+            spread = (everything - z.mean(dim=0)).square().mean()
+            loss = self.sigreg * gaussian + (1.0 - self.sigreg) * spread
+        logs = {"sigreg": gaussian, "invariance": spread, "feature_std": feature_std(z[0])}
+        return Step(loss, {name: value.detach() for name, value in logs.items()})
+
+    def after_step(self, progress: float) -> None:
+        """Nothing follows the step."""
+
+    def encoder(self) -> nn.Module:
+        """The encoder without the head."""
+        return self.network.encoder

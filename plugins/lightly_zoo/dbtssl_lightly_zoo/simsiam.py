@@ -1,0 +1,57 @@
+"""SimSiam (Chen and He, Exploring Simple Siamese Representation Learning, arXiv:2011.10566)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from torch import nn
+
+from dbtssl.api import Step, feature_std
+from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl_lightly_zoo.views import PairConfig, pair
+
+if TYPE_CHECKING:
+    from dbtssl.api import Batch
+
+
+class SimSiam(nn.Module):
+    """Each view predicts the other's projection, which gets no gradient.
+
+    The paper keeps the predictor's learning rate constant; here it falls with the others, its baseline (table 1).
+    """
+
+    class Config(PairConfig):
+        """Heads of the paper (section 3, baseline settings)."""
+
+        dim: int = Field(default=2048, ge=1, description="size of the projected features")
+        hidden: int = Field(default=2048, ge=1, description="width of the projector")
+        bottleneck: int = Field(default=512, ge=1, description="width of the predictor")
+
+    def __init__(
+        self, encoder: nn.Module, *, dim: int, hidden: int, bottleneck: int, **views: Any
+    ) -> None:
+        super().__init__()
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
+
+        head = SimSiamProjectionHead(encoder.num_features, hidden, dim)
+        self.network = Projected(encoder, head)
+        self.predictor = SimSiamPredictionHead(dim, bottleneck, dim)
+        self.loss = NegativeCosineSimilarity()
+        self.views = pair(**views)
+
+    def forward(self, batch: Batch) -> Step:
+        """The mean of both directions (equation 4), from -1 to 1."""
+        z0, z1 = (self.network(view) for view in batch.views)
+        with full_precision(z0):
+            p0, p1 = self.predictor(z0), self.predictor(z1)
+            loss = (self.loss(p0, z1.detach()) + self.loss(p1, z0.detach())) / 2.0
+        return Step(loss, {"feature_std": feature_std(z0)})
+
+    def after_step(self, progress: float) -> None:
+        """Nothing follows the step."""
+
+    def encoder(self) -> nn.Module:
+        """The encoder without the heads."""
+        return self.network.encoder

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from dbtssl_lightly_zoo.dino import entropy
+from dbtssl_lightly_zoo.schedules import cosine_momentum
+from lightly.loss import DINOLoss
+
+from dbtssl.api import ConfigError, create_encoder
+
+from .conftest import batch, build
+
+
+def outputs(objective, data):
+    """Teacher's and student's outputs, view by view, from a copy whose batch statistics may move."""
+    other = copy.deepcopy(objective)
+    whole, local = torch.cat(data.views[:2]), torch.cat(data.views[2:])
+    teacher, student = other.teacher(whole), other.student(whole)
+    return list(teacher.chunk(2)), [*student.chunk(2), *other.student(local).chunk(3)]
+
+
+@pytest.fixture
+def objective():
+    made = build("dino", teacher_temp=0.06, warmup_teacher_temp=0.06)
+    made.loss.center.copy_(torch.linspace(-0.1, 0.1, 6).view(1, 1, 6))
+    return made
+
+
+def test_the_loss_is_lightlys_and_the_cross_entropy_of_every_other_view(objective):
+    data = batch(objective)
+    teacher, student = outputs(objective, data)
+    center = objective.loss.center.clone()
+    theirs = DINOLoss(6, teacher_temp=0.06)
+    theirs.center.copy_(center)
+    expected = theirs(teacher, student)
+    loss = objective(data).loss
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(objective.loss.center, theirs.center)
+
+    terms = []
+    for t, target in enumerate(teacher):
+        p = torch.softmax((target - center[0]) / 0.06, dim=1)
+        for s, logits in enumerate(student):
+            if s != t:
+                terms.append(-(p * torch.log_softmax(logits / 0.1, dim=1)).sum(dim=1).mean())
+    assert len(terms) == 2 * 5 - 2
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+
+
+def test_two_global_views_alone_are_enough():
+    objective = build("dino", local_views=0)
+    assert len(objective.views) == 2
+    assert torch.isfinite(objective(batch(objective)).loss)
+
+
+def test_views_are_of_anchor_and_positive_in_turn(objective):
+    assert [view.of for view in objective.views] == [
+        "anchor",
+        "positive",
+        "anchor",
+        "positive",
+        "anchor",
+    ]
+    assert [view.crop.size for view in objective.views] == [20, 20, 12, 12, 12]
+
+
+def test_the_center_survives_bf16(objective):
+    """Its steps are smaller than what bf16 resolves; centre, loss and heads stay float32."""
+    data = batch(objective)
+    with torch.autocast("cpu", torch.bfloat16):
+        other = copy.deepcopy(objective)
+        teacher = other.teacher(torch.cat(data.views[:2]))
+        before = objective.loss.center.clone()
+        step = objective(data)
+    assert (teacher.dtype, step.loss.dtype) == (torch.float32, torch.float32)
+    expected = 0.9 * before + 0.1 * teacher.mean(dim=0)
+    torch.testing.assert_close(objective.loss.center, expected, atol=1e-6, rtol=1e-6)
+    assert objective.loss.center.dtype == torch.float32
+    rounded = 0.9 * before + 0.1 * teacher.bfloat16().mean(dim=0).float()
+    assert not torch.allclose(expected, rounded, atol=1e-6, rtol=1e-6)
+
+
+def test_teacher_and_student_start_equal_heads_included(objective):
+    student, teacher = objective.student.state_dict(), objective.teacher.module.state_dict()
+    assert student.keys() == teacher.keys()
+    assert any("last_layer" in name for name in student)
+    assert all(torch.equal(student[name], teacher[name]) for name in student)
+    assert not any(p.requires_grad for p in objective.teacher.parameters())
+
+
+def test_teacher_temperature_rises_linearly_and_stays():
+    objective = build("dino", warmup_teacher_temp=0.04, teacher_temp=0.07, warmup=0.3)
+    found = [objective.temperature_at(p) for p in (0.0, 0.1, 0.15, 0.3, 1.0)]
+    assert found == pytest.approx([0.04, 0.05, 0.055, 0.07, 0.07])
+    assert build("dino", warmup=0.0).temperature_at(0.0) == 0.07
+
+
+def test_the_temperature_of_a_step_follows_the_progress():
+    cold, warm = build("dino", warmup=0.5), build("dino", warmup=0.5)
+    warm.after_step(1.0)
+    assert not torch.equal(cold(batch(cold)).loss, warm(batch(warm)).loss)
+
+
+def test_momentum_is_a_cosine_to_one():
+    found = [cosine_momentum(0.996, p) for p in (0.0, 0.25, 0.5, 1.0)]
+    quarter = 1 - 0.004 * (1 + math.sqrt(0.5)) / 2
+    assert found == pytest.approx([0.996, quarter, 0.998, 1.0], abs=1e-12)
+
+
+def test_prototypes_are_frozen_at_first():
+    objective = build("dino", freeze_last_layer=0.1)
+    prototypes = objective.student.head.last_layer.weight_v
+    for progress, moves in ((0.05, False), (0.1, True)):
+        objective.after_step(progress)
+        objective.zero_grad()
+        objective(batch(objective)).loss.backward()
+        assert bool(prototypes.grad.abs().sum() > 0) == moves
+
+
+def test_lengths_of_prototypes_are_learned_where_asked():
+    fixed, free = build("dino"), build("dino", norm_last_layer=False)
+    assert not fixed.student.head.last_layer.weight_g.requires_grad
+    assert free.student.head.last_layer.weight_g.requires_grad
+
+
+def test_the_teachers_encoder_is_kept_and_can_be_trained():
+    objective = build("dino")
+    with torch.no_grad():
+        objective.teacher.module.encoder.one.weight.fill_(0.25)
+    kept = objective.encoder()
+    assert bool((kept.one.weight == 0.25).all())
+    assert all(p.requires_grad for p in kept.parameters())
+    assert kept is not objective.teacher.module.encoder
+
+
+def test_progress_is_in_the_state():
+    objective, other = build("dino"), build("dino", seed=1)
+    objective(batch(objective))
+    objective.after_step(0.2)
+    other.load_state_dict(objective.state_dict())
+    assert other.progress == 0.2
+    data = batch(objective, seed=3)
+    assert torch.equal(objective(data).loss, other(data).loss)
+
+
+def test_entropy_on_worked_numbers():
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1e3, 0.0, 0.0, 0.0]])
+    assert entropy(logits).item() == pytest.approx(math.log(4) / 2)
+
+
+def test_a_transformer_of_one_size_is_refused():
+    args = {"depth": 1, "embed_dim": 12, "num_heads": 2, "img_size": 32}
+    vit = create_encoder("vit_tiny_patch16_224", **args)
+    with pytest.raises(ConfigError, match="views of 16 and 32 pixels, but the encoder takes one"):
+        build("dino", encoder=vit, crop_size=32, local_size=16)
+    vit = create_encoder("vit_tiny_patch16_224", **args, dynamic_img_size=True)
+    objective = build("dino", encoder=vit, crop_size=32, local_size=16)
+    assert torch.isfinite(objective(batch(objective)).loss)
