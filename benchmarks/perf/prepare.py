@@ -171,14 +171,14 @@ def run(repeat: int) -> dict:
 def table(found: dict) -> str:
     """The result as Markdown, with every goal and whether it was met."""
     cases = found["cases"]
+    others = max(case["others"] for case in cases.values())
     lines = [
         "# Preparation: `python benchmarks/perf/prepare.py`",
         "",
         f"{found['date']}; {found['machine']}, Python {found['python']}; {found['volume']}. "
-        f"Load average {found['load_before']} before, {found['load_after']} after (2 processes of this "
-        f"benchmark included). Each case was run until other programs took less than {QUIET:.0%} of the machine, "
-        f"at most {found['repeats']} times; they took at most "
-        f"{max(c['others'] for c in cases.values()):.1%} in any case below.",
+        f"Load average {found['load_before']} before, {found['load_after']} after (2 processes of this benchmark "
+        f"included). Each case was run until other programs took less than {QUIET:.0%} of the machine, at most "
+        f"{found['repeats']} times; they took at most {others:.1%} in any case below.",
         "",
         "| | official, frames/s | ours, 1 worker | ratio | by processor time | ours, 2 workers | to 1 "
         "| peak MiB, official | ours | share |",
