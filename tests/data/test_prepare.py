@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -306,12 +305,17 @@ def test_a_killed_run_goes_on_and_gives_the_same(small_tree, tmp_path, renames, 
 
 
 PARALLEL = """
-import sys
+import os, sys
 from pathlib import Path
+from dbtssl import progress
 from dbtssl.data.bcs_dbt import BcsDbt
 from dbtssl.data.prepare import PrepareConfig, prepare
 
+def struck(*args, **kwargs):  # at the first finished volume, while the workers are busy with others
+    os.kill(os.getpid(), int(sys.argv[3]))
+
 if __name__ == "__main__":
+    progress._Lines.advance = struck
     prepare("bcs-dbt", BcsDbt().volumes(Path(sys.argv[1])), Path(sys.argv[2]), PrepareConfig(), phantom=False, jobs=2)
 """
 
@@ -326,13 +330,10 @@ def test_workers_end_with_their_parent(tree, tmp_path, sent):
     out, script = tmp_path / "out", tmp_path / "parallel.py"
     script.write_text(PARALLEL)
     process = subprocess.Popen(
-        [sys.executable, str(script), str(tree.root), str(out)],
+        [sys.executable, str(script), str(tree.root), str(out), str(int(sent))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while process.poll() is None and not list(out.glob("records/*.json")):
-        time.sleep(0.005)
-    process.send_signal(sent)
     _, errors = process.communicate(
         timeout=60
     )  # the workers hold the pipes too: this waits for them
