@@ -305,7 +305,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(small_tree, tmp_path, renames, 
 
 
 PARALLEL = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from dbtssl import progress
 from dbtssl.data.bcs_dbt import BcsDbt
@@ -316,6 +316,7 @@ def struck(*args, **kwargs):  # at the first finished volume, while the workers 
 
 if __name__ == "__main__":
     progress._Lines.advance = struck
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in background jobs
     prepare("bcs-dbt", BcsDbt().volumes(Path(sys.argv[1])), Path(sys.argv[2]), PrepareConfig(), phantom=False, jobs=2)
 """
 
