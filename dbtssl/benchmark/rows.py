@@ -61,8 +61,8 @@ class Row:
 
     @property
     def planned_epochs(self) -> int | None:
-        """Pretraining epochs of the method's paper."""
-        return self.method.pretrain.get("epochs")
+        """Pretraining epochs of the method's paper, or of the row's preset."""
+        return _planned(self.method, self.preset).get("epochs")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,10 @@ def _row(
         pretrain = attempt(
             lambda: validate(
                 PretrainConfig,
-                _in_proportion(method.pretrain, merged("pretrain", method.pretrain, spec.pretrain)),
+                _in_proportion(
+                    _planned(method, preset_name),
+                    merged("pretrain", method.pretrain, spec.pretrain),
+                ),
                 f"{name}: pretrain",
             )
         )
@@ -209,6 +212,11 @@ def _row(
     source = (row.weights if row else "") or method.weights
     begin = None if source is None else attempt(partial(initial, source, name))
     return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner, begin)
+
+
+def _planned(method: Method, preset: str) -> dict[str, Any]:
+    """The pretraining schedule of the method's paper with the changes of a preset, which must be known."""
+    return method.pretrain | method.presets.get(preset, {}).get("pretrain", {})
 
 
 def _in_proportion(paper: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
