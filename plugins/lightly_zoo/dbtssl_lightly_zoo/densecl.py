@@ -55,7 +55,7 @@ class DenseCL(nn.Module):
         splits: int = Field(
             default=4, ge=1, description="parts of a batch with batch statistics of their own"
         )
-        exclude: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
             default="none",
             description="keys in the queues that are no negatives of a query: those of its own ...",
         )
@@ -71,7 +71,7 @@ class DenseCL(nn.Module):
         momentum: float,
         dense_weight: float,
         splits: int,
-        exclude: Literal["none", "volume", "breast", "patient"],
+        exclude_negatives: Literal["none", "volume", "breast", "patient"],
         **views: Any,
     ) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class DenseCL(nn.Module):
         self.key = MomentumTeacher(self.query)
         self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)
         self.temperature, self.momentum = temperature, momentum
-        self.dense_weight, self.exclude = dense_weight, exclude
+        self.dense_weight, self.exclude_negatives = dense_weight, exclude_negatives
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of both losses (equation 3); then the queues take the keys in."""
@@ -92,7 +92,7 @@ class DenseCL(nn.Module):
             mixed, order = shuffle(batch.views[KEY])
             key_found, key_places, key = (unshuffle(x, order) for x in self.key(mixed))
         matched = select_most_similar(found, key_found, key_places)  # B x N x D
-        own = None if self.exclude == "none" else self._own(batch)
+        own = None if self.exclude_negatives == "none" else self._own(batch)
         with full_precision(image):
             whole = contrast(image[:, None], key[:, None], self.images.keys, self.temperature, own)
             dense = contrast(places, matched, self.places.keys, self.temperature, own)
@@ -113,8 +113,8 @@ class DenseCL(nn.Module):
 
     def _own(self, batch: Batch) -> torch.Tensor:
         """Which keys of the queues come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.images, self.exclude)
-        mine: torch.Tensor = getattr(batch, self.exclude)[QUERY]
+        ids: torch.Tensor = getattr(self.images, self.exclude_negatives)
+        mine: torch.Tensor = getattr(batch, self.exclude_negatives)[QUERY]
         return mine[:, None] == ids[None]
 
 

@@ -77,7 +77,10 @@ def test_queues_are_in_the_state_and_the_next_losses_equal():
 
 
 def test_own_keys_can_be_left_out():
-    plain, careful = build("densecl", splits=1), build("densecl", splits=1, exclude="patient")
+    plain, careful = (
+        build("densecl", splits=1),
+        build("densecl", splits=1, exclude_negatives="patient"),
+    )
     data = batch(plain)
     torch.testing.assert_close(plain(data).loss, careful(data).loss)  # the queues are nobody's
     assert careful(data).loss < plain(data).loss

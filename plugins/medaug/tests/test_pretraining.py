@@ -39,7 +39,7 @@ def slices(tmp_path_factory):
     return data.slices(range(len(volumes)))
 
 
-def train(name, slices, folder, preset="default", steps=STEPS):
+def train(name, slices, folder, preset="mocov2", steps=STEPS):
     """Pretrain; with fewer ``steps`` it is interrupted there."""
     method = registry().load("method", name)
     changes = method.presets[preset].get("sampler", {})
@@ -94,10 +94,10 @@ def test_an_interrupted_run_ends_with_the_same_state(slices, tmp_path, name):
 
 def test_the_log_tells_what_share_of_volumes_has_no_partner(slices, tmp_path):
     """P2 and P3 have one volume of the eight each; each epoch shows two slices of each volume."""
-    train("medaug", slices, tmp_path / "default")
+    train("medaug", slices, tmp_path / "mocov2")
     train("medaug", slices, tmp_path / "own", preset="medaug")
     train("inter-slice", slices, tmp_path / "near")
-    for folder in ("default", "own"):
+    for folder in ("mocov2", "own"):
         assert {line["no_partner"] for line in lines(tmp_path / folder)} == {2 / 8}
     # the anchor where there is no partner, and one of 4 or 2 candidates where there is
     expected = (2 + 4 / 4 + 2 / 2) / 8
