@@ -1,4 +1,4 @@
-"""An encoder with its projection head, and full precision for what comes after the encoder.
+"""An encoder with its projection head, full precision for what comes after the encoder, and the batch of all devices.
 
 bf16 rounds a cosine near 1 to a multiple of 1/256, which a temperature of 0.04 turns into steps of 0.1 in the logits.
 """
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+from dbtssl.api import world_size
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -27,6 +29,19 @@ class Projected(nn.Module):
         with full_precision(features):
             z: torch.Tensor = self.head(features)
             return z
+
+
+def of_all_devices(z: torch.Tensor) -> torch.Tensor:
+    """``(B, D)`` of every device, concatenated in the order of ranks, with gradients; ``z`` itself on one device.
+
+    Each device then computes the loss of the whole batch, and the mean of the devices' gradients, which DDP takes, is
+    its gradient.
+    """
+    if world_size() == 1:
+        return z
+    from lightly.utils.dist import gather
+
+    return torch.cat(gather(z))
 
 
 def full_precision(x: torch.Tensor) -> AbstractContextManager[object]:
