@@ -100,9 +100,7 @@ def _compare(one: Tensors, first: Tensors, second: Tensors) -> Difference:
         raise AssertionError("not all devices have the same parameters, gradients and buffers")
     gradients = [name for name in one if name.startswith("gradient ")]
     mean = {name: (first[name] + second[name]) / 2 for name in ("loss", *gradients)}
-    together, alone = (
-        torch.cat([x[name].flatten() for name in gradients]) for x in (mean, one)
-    )
+    together, alone = (torch.cat([x[name].flatten() for name in gradients]) for x in (mean, one))
     states = [name for name in one if name.startswith("state ")]
     return Difference(
         loss=_relative(mean["loss"], one["loss"]),

@@ -1,4 +1,4 @@
-"""A toy cohort for pretraining: patients with missing views, repeats and several studies, each volume with a texture."""
+"""A toy cohort for pretraining: missing views, a repeat, a second study; each volume has a texture of its own."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """One method an objective: its paper's schedule, on the same slices and views as ``moco-v2``.
 
 Learning rates are the paper's or its code's, scaled to a batch of 128 by their own rule, all linear in the batch;
-weight decay, warm-up, epochs and what is left out of decay are theirs too. Each constant says where it comes from. With
-LARS, biases and norms neither decay nor are they scaled, as in the four papers that use it. None of the papers pretrains
-on tomosynthesis, so no number is reported.
+weight decay, warm-up, epochs and what is left out of decay are theirs too. Each constant says where it comes from.
+With LARS, biases and norms neither decay nor are they scaled, as in the four papers that use it. None of the papers
+pretrains on tomosynthesis, so no number is reported.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dbtssl.api import Batch, ConfigError
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
+from dbtssl.testing.resume import check_resume
 
 
 class Encoder(nn.Module):
@@ -259,6 +260,12 @@ def test_state_dict_makes_the_next_losses_equal():
     expected = objective(batch(seed=4)).loss
     torch.manual_seed(3)
     assert torch.equal(other(batch(seed=4)).loss, expected)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_20_steps_equal_7_and_a_kill_and_13(schedule, tmp_path):
+    """Queue and pointer included: the queue of 20 wraps in the third of the batches of 8."""
+    check_resume(lambda seed: build(seed, momentum_schedule=schedule), tmp_path, optimizer="sgd")
 
 
 def test_the_kept_encoder_is_whole_and_a_copy():
