@@ -38,11 +38,19 @@ if TYPE_CHECKING:
     from dbtssl.inference.patches import PatchRule
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
-    from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
+    from dbtssl.nn.distributed import (
+        gather,
+        gather_with_gradient,
+        rank,
+        shuffle,
+        unshuffle,
+        world_size,
+    )
     from dbtssl.nn.monitors import feature_std
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
+    from dbtssl.nn.synced_batchnorm import sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher
     from dbtssl.training.finetune import slice_auc, train_patches, training_mode
     from dbtssl.training.finetune_augment import LightAugment
@@ -90,6 +98,7 @@ __all__ = [
     "discriminative_groups",
     "feature_std",
     "gather",
+    "gather_with_gradient",
     "hookimpl",
     "infra",
     "neighbours",
@@ -99,6 +108,7 @@ __all__ = [
     "slice_auc",
     "split_batchnorm",
     "stages",
+    "sync_batchnorm",
     "train_patches",
     "training_mode",
     "unshuffle",
@@ -116,11 +126,13 @@ _HEAVY = {
     "discriminative_groups": "dbtssl.nn.stages",
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
+    "gather_with_gradient": "dbtssl.nn.distributed",
     "rank": "dbtssl.nn.distributed",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
     "stages": "dbtssl.nn.stages",
+    "sync_batchnorm": "dbtssl.nn.synced_batchnorm",
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
     "unshuffle": "dbtssl.nn.distributed",

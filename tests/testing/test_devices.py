@@ -19,6 +19,10 @@ SMALL = {
     "splits": 2,  # one on each device
 }
 OBJECTIVES = registry().names("objective")
+SHUFFLED = {
+    "moco-v2",
+    "densecl",
+}  # ShuffleBN: each device normalises with its own images, on purpose
 FLOAT = 1e-5  # of float32 sums in another order
 
 
@@ -39,3 +43,19 @@ def test_two_devices_equal_one_once_batch_norm_is_frozen(differences, name):
     found = differences[f"{name} True"]
     assert max(found.loss, found.gradient, found.state) < FLOAT
     assert found.ranks == 0.0
+
+
+@pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - SHUFFLED))
+def test_two_devices_equal_one_in_training(differences, name):
+    """Batch statistics are over all devices."""
+    found = differences[f"{name} False"]
+    assert max(found.loss, found.gradient, found.state, found.ranks) < FLOAT
+
+
+@pytest.mark.parametrize("name", sorted(SHUFFLED))
+def test_batches_are_shuffled_where_statistics_are_each_devices_own(differences, name):
+    """The parts of a batch that share statistics hold other images on two devices than on one."""
+    found = differences[f"{name} False"]
+    assert FLOAT < found.loss < 0.01
+    assert FLOAT < found.gradient < 0.1
+    assert found.ranks > FLOAT

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std
-from dbtssl_lightly_zoo.projected import Projected, full_precision, of_all_devices
+from dbtssl.api import Step, feature_std, gather_with_gradient
+from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class BarlowTwins(nn.Module):
         """The sum over the matrix, not scaled by its size."""
         z0, z1 = (self.network(view) for view in batch.views)
         with full_precision(z0):
-            loss = self.loss(of_all_devices(z0), of_all_devices(z1))
+            loss = self.loss(gather_with_gradient(z0), gather_with_gradient(z1))
         return Step(loss, {"feature_std": feature_std(z0)})
 
     def after_step(self, progress: float) -> None:
