@@ -137,7 +137,7 @@ def cross_view_recall(
         return Measure(reason="no breast has both a CC and an MLO volume")
     if measure.chance == 1.0:
         most = int(gallery.sum(axis=1).max())
-        return Measure(reason=f"only {most} volumes of a view: the {k} nearest are all of them")
+        return Measure(reason=f"volumes of a view: {most}; the {k} nearest are all of them")
     return measure
 
 
@@ -170,7 +170,7 @@ def _cross_validated(
     sick, well = _by_class(abnormal, patients, np.ones(len(patients), dtype=np.bool_))
     if min(len(sick), len(well)) < 2:
         return Measure(
-            reason=f"{len(sick)} patients with a lesion and {len(well)} without: 2 of each are needed"
+            reason=f"patients with a lesion: {len(sick)}, without: {len(well)}; 2 of each are needed"
         )
     aucs = [
         roc_auc_score(abnormal[held], scores(~held, held, fold))

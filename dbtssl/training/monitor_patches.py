@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from dbtssl.data.store import Slices
     from dbtssl.inference.patches import PatchRule
 
-CANDIDATES = (
-    64  # tissue patches of a normal slice, of which the one most like a lesion's place is taken
-)
+# tissue patches of a normal slice, of which the one most like a lesion's place is taken
+CANDIDATES = 512
 
 
 class Place(NamedTuple):
