@@ -7,7 +7,6 @@ checkpoint, so that a run that goes on has the log of one that never stopped.
 
 from __future__ import annotations
 
-import math
 import time
 from copy import deepcopy
 from functools import cached_property
@@ -64,7 +63,7 @@ class Watch:
 
     def __init__(self, monitor: Monitor, folder: Path, log: Path, device: torch.device) -> None:
         self.monitor, self.folder, self.log, self.device = monitor, folder, log, device
-        self.drawn = -math.inf
+        self.drawn = time.monotonic()
         if monitor.config.tensorboard:
             from dbtssl.training.tensorboard_log import TensorBoardLog
 

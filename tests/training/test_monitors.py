@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import random
+import re
 import sys
 from copy import deepcopy
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -409,3 +411,11 @@ def test_event_files_that_cannot_be_written_are_refused_first(
     assert 'pip install "dbtssl[tensorboard]"' in caught.value.hint
     assert not any(tmp_path.iterdir())
     MonitorConfig(every=0, tensorboard=True).check()  # asks for nothing
+
+
+def test_the_page_tells_every_setting_and_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "monitors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", page.partition("## Settings")[2], re.MULTILINE)
+    assert {k: json.loads(v) for k, v in rows} == MonitorConfig().model_dump()
+    for name in (*NAMES, "auc_chance_sd", "rankme_most", "missing"):
+        assert f"`{name}`" in page, name
