@@ -67,8 +67,8 @@ def test_the_monitors_of_each_pretraining_stand_beside_the_table(out):
     plots = sorted(path.name for path in (out / "smoke" / "monitors").iterdir())
     assert plots == ["moco-v2-seed-0.png", "sift-dbt-seed-0.png"]
     for folder in (out / "store").glob("pretrain/*/*"):
-        epochs = [json.loads(x)["epoch"] for x in (folder / "monitors.jsonl").open()]
-        assert epochs == [0, 2]
+        lines = (folder / "monitors.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [0, 2]
 
 
 def test_no_cell_is_nan(out):
