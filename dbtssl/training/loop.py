@@ -26,7 +26,6 @@ from dbtssl.training.log import Means, append_line, cut_back, length
 from dbtssl.training.monitors import MONITORS
 from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
-from dbtssl.training.watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +94,8 @@ def run(
     ticking = progress("pretrain", (total - start) * config.batch_size, "images")
     watch = None
     if monitor is not None and monitor.config.every and fabric.is_global_zero:
+        from dbtssl.training.watch import Watch  # brings scikit-learn
+
         watch = Watch(monitor, folder, folder / LOG, fabric.device)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dbtssl.evaluation.representation import (
+    NOT_FINITE,
     Measure,
     cross_view_recall,
     knn_auc,
@@ -150,7 +151,7 @@ def effective_rank(z: NDArray[np.float32]) -> Measure:
     """`rankme` of the features ``(n, D)``, of at most `RANKED` of them, evenly spaced."""
     some = z[np.linspace(0, len(z) - 1, min(len(z), RANKED)).astype(int)]
     if not np.isfinite(some).all():
-        return Measure(reason="the features are not finite numbers")
+        return Measure(reason=NOT_FINITE)
     if not some.any():
         return Measure(reason="all features are 0")
     return Measure(float(rankme(torch.from_numpy(some))))
