@@ -97,6 +97,7 @@ def resolve(spec: Spec) -> Resolved:
     chosen = attempt(lambda: protocol(spec.protocol))
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
+    attempt(spec.monitor.check)
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
     if not errors:
         for row in rows:

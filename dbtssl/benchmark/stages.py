@@ -67,12 +67,13 @@ class Context:
 
 
 def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
-    """Self-supervised pretraining on the training patients; no label is read."""
+    """Self-supervised pretraining on the training patients; no label is trained on."""
     objective_part, sampler_part, config = row.objective, row.sampler, row.pretrain
     if objective_part is None or sampler_part is None or config is None:
         raise ValueError(f"row {row.name} does no pretraining")
 
     def run(folder: Path) -> None:
+        from dbtssl.benchmark.monitors import monitor_of
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
@@ -90,6 +91,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             folder=folder,
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
+            monitor=monitor_of(ctx, f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
