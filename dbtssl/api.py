@@ -39,12 +39,18 @@ if TYPE_CHECKING:
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
     from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
+    from dbtssl.nn.feature_map import place_width, places_and_pooled
     from dbtssl.nn.monitors import feature_std
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
     from dbtssl.nn.teacher import MomentumTeacher
-    from dbtssl.training.finetune import slice_auc, train_patches, training_mode
+    from dbtssl.training.finetune import (
+        slice_auc,
+        train_patches,
+        training_mode,
+        validation_logits,
+    )
     from dbtssl.training.finetune_augment import LightAugment
 
 __all__ = [
@@ -93,6 +99,8 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "place_width",
+    "places_and_pooled",
     "progress",
     "rank",
     "shuffle",
@@ -102,6 +110,7 @@ __all__ = [
     "train_patches",
     "training_mode",
     "unshuffle",
+    "validation_logits",
     "world_size",
 ]
 
@@ -116,6 +125,8 @@ _HEAVY = {
     "discriminative_groups": "dbtssl.nn.stages",
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
+    "place_width": "dbtssl.nn.feature_map",
+    "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
@@ -124,6 +135,7 @@ _HEAVY = {
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
     "unshuffle": "dbtssl.nn.distributed",
+    "validation_logits": "dbtssl.training.finetune",
     "world_size": "dbtssl.nn.distributed",
 }
 
