@@ -46,13 +46,19 @@ if TYPE_CHECKING:
         unshuffle,
         world_size,
     )
+    from dbtssl.nn.feature_map import place_width, places_and_pooled
     from dbtssl.nn.monitors import feature_std
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
     from dbtssl.nn.synced_batchnorm import sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher
-    from dbtssl.training.finetune import slice_auc, train_patches, training_mode
+    from dbtssl.training.finetune import (
+        slice_auc,
+        train_patches,
+        training_mode,
+        validation_logits,
+    )
     from dbtssl.training.finetune_augment import LightAugment
 
 __all__ = [
@@ -102,6 +108,8 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "place_width",
+    "places_and_pooled",
     "progress",
     "rank",
     "shuffle",
@@ -112,6 +120,7 @@ __all__ = [
     "train_patches",
     "training_mode",
     "unshuffle",
+    "validation_logits",
     "world_size",
 ]
 
@@ -127,6 +136,8 @@ _HEAVY = {
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
     "gather_with_gradient": "dbtssl.nn.distributed",
+    "place_width": "dbtssl.nn.feature_map",
+    "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
@@ -136,6 +147,7 @@ _HEAVY = {
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
     "unshuffle": "dbtssl.nn.distributed",
+    "validation_logits": "dbtssl.training.finetune",
     "world_size": "dbtssl.nn.distributed",
 }
 

@@ -99,7 +99,9 @@ class Batch:
     """What an objective sees. ``views[v]`` and ``tissue[v]`` are ``(B, 1, S, S)``; the ids are ``(B,)`` integers.
 
     Views are float in [0, 1]; tissue is bool. The ids let an objective leave out false negatives:
-    ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from.
+    ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from. ``z[v]`` ``(B,)`` is the
+    slice within its volume, and ``pixel[v]`` ``(B, 2)`` the height and width of a view's pixel, both in heights of a
+    whole slice, so that an objective can think in millimetres.
     """
 
     views: tuple[torch.Tensor, ...]
@@ -107,6 +109,8 @@ class Batch:
     volume: tuple[torch.Tensor, ...]
     breast: tuple[torch.Tensor, ...]
     patient: tuple[torch.Tensor, ...]
+    z: tuple[torch.Tensor, ...] = ()
+    pixel: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,9 @@ class Step:
 class Objective(Protocol):
     """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
 
-    ``encoder`` maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``.
+    ``encoder`` maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``. An objective that learns to tell something
+    abnormal without labels may have a second method, ``head() -> nn.Linear``: one logit on those features. It is kept
+    beside the encoder, and a fine-tuner finds it in `Run.head`.
     """
 
     Config: ClassVar[type[Config]]
@@ -150,13 +156,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Run:
-    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs."""
+    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs.
+
+    ``head`` holds ``weight`` ``(1, num_features)`` and ``bias`` ``(1,)`` of the logit that the objective learnt without
+    labels, where it has one.
+    """
 
     seed: int
     patches: PatchRule
     folder: Path
     accelerator: str = "auto"
     workers: int = 0
+    head: Mapping[str, torch.Tensor] | None = None
 
 
 @runtime_checkable

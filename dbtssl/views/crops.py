@@ -132,6 +132,12 @@ def cut(
     return np.asarray(image, dtype=np.float32), np.asarray(tissue) >= 128
 
 
+def pixel_size(place: Place, size: int, rows: int) -> tuple[float, float]:
+    """Height and width of a pixel of the view, in heights of its slice, which has ``rows`` pixels."""
+    rect = place.rect
+    return (rect.y1 - rect.y0) / (size * rows), (rect.x1 - rect.x0) / (size * rows)
+
+
 def _fit(image: Image.Image, size: int, place: Place, turn: Image.Resampling) -> Image.Image:
     image = image.resize((size, size), BILINEAR)
     if place.flip:

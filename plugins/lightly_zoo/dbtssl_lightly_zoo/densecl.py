@@ -21,11 +21,12 @@ from dbtssl.api import (
     Step,
     feature_std,
     gather,
+    place_width,
+    places_and_pooled,
     shuffle,
     split_batchnorm,
     unshuffle,
 )
-from dbtssl_lightly_zoo.feature_map import place_width, places_and_pooled
 from dbtssl_lightly_zoo.projected import full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
