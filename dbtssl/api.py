@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
     from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
-    from dbtssl.nn.monitors import feature_std
+    from dbtssl.nn.monitors import feature_std, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
     from dbtssl.nn.teacher import MomentumTeacher
     from dbtssl.training.finetune import slice_auc, train_patches, training_mode
     from dbtssl.training.finetune_augment import LightAugment
+    from dbtssl.views.random_numbers import uniform
 
 __all__ = [
     "API_VERSION",
@@ -95,12 +96,14 @@ __all__ = [
     "neighbours",
     "progress",
     "rank",
+    "rankme",
     "shuffle",
     "slice_auc",
     "split_batchnorm",
     "stages",
     "train_patches",
     "training_mode",
+    "uniform",
     "unshuffle",
     "world_size",
 ]
@@ -117,12 +120,14 @@ _HEAVY = {
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
     "rank": "dbtssl.nn.distributed",
+    "rankme": "dbtssl.nn.monitors",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
     "stages": "dbtssl.nn.stages",
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
+    "uniform": "dbtssl.views.random_numbers",
     "unshuffle": "dbtssl.nn.distributed",
     "world_size": "dbtssl.nn.distributed",
 }

@@ -22,6 +22,7 @@ from dbtssl.config import digest, result_fields
 from dbtssl.errors import ConfigError, TrainingError
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
+from dbtssl.training.collapse import refuse_collapse
 from dbtssl.training.log import Means, append_line, cut_back, length
 from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
@@ -111,6 +112,7 @@ def run(
                     where = {"epoch": done // per_epoch, "step": done, "lr": lr}
                     rate = round(shown / (time.monotonic() - begun), 1)
                     append_line(folder / LOG, {**where, **values, **constant, "images_per_s": rate})
+                refuse_collapse(fabric, objective, values, done // per_epoch)
                 begun, shown = time.monotonic(), 0
             if done == total or time.monotonic() - saved >= config.checkpoint_every:
                 _finite(means, done, lr)
