@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         world_size,
     )
     from dbtssl.nn.feature_map import place_width, places_and_pooled
-    from dbtssl.nn.monitors import feature_std
+    from dbtssl.nn.monitors import feature_std, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         validation_logits,
     )
     from dbtssl.training.finetune_augment import LightAugment
+    from dbtssl.views.random_numbers import uniform
 
 __all__ = [
     "API_VERSION",
@@ -112,6 +113,7 @@ __all__ = [
     "places_and_pooled",
     "progress",
     "rank",
+    "rankme",
     "shuffle",
     "slice_auc",
     "split_batchnorm",
@@ -119,6 +121,7 @@ __all__ = [
     "sync_batchnorm",
     "train_patches",
     "training_mode",
+    "uniform",
     "unshuffle",
     "validation_logits",
     "world_size",
@@ -139,6 +142,7 @@ _HEAVY = {
     "place_width": "dbtssl.nn.feature_map",
     "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
+    "rankme": "dbtssl.nn.monitors",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
@@ -146,6 +150,7 @@ _HEAVY = {
     "sync_batchnorm": "dbtssl.nn.synced_batchnorm",
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
+    "uniform": "dbtssl.views.random_numbers",
     "unshuffle": "dbtssl.nn.distributed",
     "validation_logits": "dbtssl.training.finetune",
     "world_size": "dbtssl.nn.distributed",

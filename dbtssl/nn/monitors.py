@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-RANKME_EPS = 1e-7
+RANKME_EPS = 1e-7  # the paper's, for singular values in float32
 
 
 @torch.no_grad()
@@ -24,6 +24,7 @@ def rankme(z: torch.Tensor) -> torch.Tensor:
     The exponential of the entropy of ``p_k = s_k / sum(s) + 1e-7``, ``s`` being the singular values of the features as
     they are, in float32: neither centred nor normalised (Garrido et al., ICML 2023).
     """
-    s = torch.linalg.svdvals(z.float())
-    p = s / s.sum() + RANKME_EPS
+    with torch.autocast(z.device.type, enabled=False):
+        s = torch.linalg.svdvals(z.float())
+    p = s / s.sum().clamp_min(RANKME_EPS) + RANKME_EPS
     return torch.exp(-(p * p.log()).sum())

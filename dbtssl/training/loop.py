@@ -21,6 +21,7 @@ from dbtssl.config import digest, result_fields
 from dbtssl.errors import ConfigError, TrainingError
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
+from dbtssl.training.collapse import refuse_collapse
 from dbtssl.training.log import Means, append_line, cut_back, length
 from dbtssl.training.monitors import MONITORS
 from dbtssl.training.optimizers import make_optimizer, set_rates
@@ -130,6 +131,7 @@ def run(
                     append_line(folder / LOG, {**where, **values, **constant, "images_per_s": rate})
                 if watch is not None and watch.due(done // per_epoch, last=done == total):
                     watch.look(objective, done // per_epoch, done, last=done == total)
+                refuse_collapse(fabric, objective, values, done // per_epoch)
                 begun, shown = time.monotonic(), 0
             if done == total or time.monotonic() - saved >= config.checkpoint_every:
                 _finite(means, done, lr)

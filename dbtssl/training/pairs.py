@@ -61,13 +61,13 @@ class Pairs(Dataset[RawBatch]):
     def __getitems__(self, where: Sequence[tuple[int, int]]) -> RawBatch:
         """The batch of samples ``where``, each (epoch, item)."""
         n, cohort = len(where), self.slices.cohort
-        sizes = [view.crop.size for view in self.views]
-        images = [np.empty((n, 1, s, s), dtype=np.float32) for s in sizes]
-        tissue = [np.empty((n, 1, s, s), dtype=np.bool_) for s in sizes]
-        volume = np.empty((len(sizes), n), dtype=np.int64)
-        z = np.empty((len(sizes), n), dtype=np.int64)
-        pixel = np.empty((len(sizes), n, 2), dtype=np.float32)
-        seeds = np.empty((len(sizes), n), dtype=np.int64)
+        shapes = [view.crop.shape for view in self.views]
+        images = [np.empty((n, 1, *shape), dtype=np.float32) for shape in shapes]
+        tissue = [np.empty((n, 1, *shape), dtype=np.bool_) for shape in shapes]
+        volume = np.empty((len(shapes), n), dtype=np.int64)
+        z = np.empty((len(shapes), n), dtype=np.int64)
+        pixel = np.empty((len(shapes), n, 2), dtype=np.float32)
+        seeds = np.empty((len(shapes), n), dtype=np.int64)
         same_slice = np.empty(n, dtype=np.float32)
         for row, (epoch, item) in enumerate(where):
             rng = np.random.default_rng([SAMPLE, self.seed, epoch, item])
@@ -78,10 +78,10 @@ class Pairs(Dataset[RawBatch]):
             places = draw_places(self.views, anchor, positive, self.slices, rng)
             for v, (view, place) in enumerate(zip(self.views, places, strict=True)):
                 ref = anchor if view.of == "anchor" else positive
-                images[v][row, 0], tissue[v][row, 0] = cut(place, sizes[v], ref, self.slices)
+                images[v][row, 0], tissue[v][row, 0] = cut(place, shapes[v], ref, self.slices)
                 volume[v, row], z[v, row] = ref.volume, ref.z
-                pixel[v, row] = pixel_size(place, sizes[v], cohort[ref.volume].rows)
-            seeds[:, row] = rng.integers(2**63, size=len(sizes))
+                pixel[v, row] = pixel_size(place, shapes[v], cohort[ref.volume].rows)
+            seeds[:, row] = rng.integers(2**63, size=len(shapes))
         return {
             "views": [torch.from_numpy(x) for x in images],
             "tissue": [torch.from_numpy(x) for x in tissue],
@@ -141,7 +141,7 @@ def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
         photometry(x, view.photometry, seeds)
         for x, view, seeds in zip(raw["views"], views, raw["seeds"], strict=True)
     ]
-    where = (tuple(raw[key]) for key in ("volume", "breast", "patient", "z", "pixel"))
+    where = (tuple(raw[key]) for key in ("volume", "breast", "patient", "seeds", "z", "pixel"))
     return Batch(tuple(images), tuple(raw["tissue"]), *where)
 
 
