@@ -103,6 +103,26 @@ OBJECTIVES = {
     "dino": Case(),
     "densecl": Case(),
     "lejepa": Case(),
+    "implants": Case(
+        start={"crop_size": 24, "radius": (5.0, 30.0), "height_mm": 160.0},
+        other={
+            "presence": 3.0,
+            "place": 3.0,
+            "contrast": 3.0,
+            "kinds": (0.0, 0.0, 1.0, 0.0, 0.0),
+            "radius": (2.0, 3.0),
+            "amplitude": (4.0, 5.0),
+            "p_dark": 1.0,
+            "height_mm": 90.0,
+            "slice_mm": 90.0,
+            "crop_size": 32,
+            "margin": 2.0,
+            "smallest": 0.3,
+            "contrast_jitter": 0.9,
+            "noise": 0.3,
+            "min_tissue": 0.9,
+        },
+    ),
 }
 SAMPLERS = {
     "same-slice": Case(),
@@ -147,6 +167,10 @@ FINETUNERS = {
         },
     )
 }
+FINETUNERS["presence"] = Case(
+    start=FINETUNERS["local-multi-patch"].start,
+    other=FINETUNERS["local-multi-patch"].other | {"use": "finetune"},
+)
 PRETRAIN = Case(
     start={
         "epochs": 2,
@@ -247,12 +271,13 @@ def test_fine_tuners(name, labelled, tmp_path):
     case, config = FINETUNERS[name], registry().load("finetuner", name).Config
     torch.manual_seed(0)
     encoder = create_encoder("cnn7", base_channels=2)
+    head = PatchClassifier(encoder, seed=1).head.state_dict()
     folders = iter(range(1000))
 
     def trace(fields):
         folder = tmp_path / str(next(folders))
         tuner = registry().build("finetuner", name, fields.model_dump())
-        model = tuner.fit(encoder, *labelled, Run(0, PatchRule(64), folder, "cpu"))
+        model = tuner.fit(encoder, *labelled, Run(0, PatchRule(64), folder, "cpu", head=head))
         return sha256(model), lines(folder / "log.jsonl")
 
     check_fields(config, trace, case.other, case.start)

@@ -63,11 +63,24 @@ def toy_objective(
 
 
 def toy_batch(objective: Objective, n: int = 8, seed: int = 0) -> Batch:
-    """``n`` rows of random images of the sizes that ``objective`` asks for; two rows a breast, four a patient."""
+    """``n`` rows of random images of the sizes that ``objective`` asks for; two rows a breast, four a patient.
+
+    Rows are of slices 0 to 2, positives one slice on; a slice is as high as 128 pixels of a view.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sizes = [view.crop.size for view in objective.views]
-    views = tuple(torch.rand(n, 1, s, s, generator=generator) for s in sizes)
+    shapes = [view.crop.shape for view in objective.views]
+    views = tuple(torch.rand(n, 1, *shape, generator=generator) for shape in shapes)
     tissue = tuple(torch.ones_like(view, dtype=torch.bool) for view in views)
     ids = torch.arange(n)
-    each = [(x,) * len(views) for x in (ids, ids // 2, ids // 4)]
-    return Batch(views, tissue, *each)
+    pixel = torch.full((n, 2), 1 / 128)
+    volume, breast, patient = ((x,) * len(views) for x in (ids, ids // 2, ids // 4))
+    return Batch(
+        views,
+        tissue,
+        volume,
+        breast,
+        patient,
+        seeds=tuple(ids + n * v for v in range(len(views))),
+        z=tuple((ids + (view.of == "positive")) % 3 for view in objective.views),
+        pixel=(pixel,) * len(views),
+    )
