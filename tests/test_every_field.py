@@ -147,7 +147,7 @@ FINETUNERS = {
         start={
             "epochs": 2,
             "batch_size": 8,
-            "steps_per_epoch": 1,
+            "steps_per_epoch": 2,
             "lr": 0.1,
             "weight_decay": 0.01,
             "momentum": 0.5,

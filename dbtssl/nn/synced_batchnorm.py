@@ -20,8 +20,8 @@ M = TypeVar("M", bound=nn.Module)
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of ``(B, C, ...)`` whose training statistics are those of all devices' images.
 
-    Every device has as many. On one device, and in evaluation, it is `nn.BatchNorm2d`; so are the keys of its
-    ``state_dict``.
+    Every device has as many. On one device, and in evaluation, it does what torch's does; the keys of its
+    ``state_dict`` are the same too.
     """
 
     def __init__(self, num_features: int, **kwargs: float | bool | None) -> None:

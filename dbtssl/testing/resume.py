@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Objective, Sampler
 
 STEPS, KILLED_AFTER = 20, 7
-SCHEDULE = {"epochs": 5, "batch_size": 8, "lr": 0.01, "optimizer": "adamw", "checkpoint_every": 0}
+SCHEDULE = {"epochs": 5, "batch_size": 8, "lr": 0.01, "optimizer": "adamw"}
 
 
 class _Killed(BaseException):
@@ -51,10 +51,11 @@ def check_resume(
     if sampler is None:
         sampler = cast("Sampler", registry().build("sampler", "same-slice", {}))
     anchors = {"slices_per_volume": 32 // len(slices.cohort)}
-    config = PretrainConfig(**(SCHEDULE | anchors | schedule))
+    plan = SCHEDULE | anchors | schedule
 
     def run(where: str, seed: int, steps: int | None = None) -> None:
         objective = build(seed)
+        config = PretrainConfig(**(plan | {"checkpoint_every": 1e9 if steps is None else 0.0}))
         done = 0
 
         def count(*_: Any) -> None:

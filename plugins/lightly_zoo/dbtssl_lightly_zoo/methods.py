@@ -123,7 +123,8 @@ LEJEPA = _method(
     "lejepa",
     "LeJEPA",
     MULTI_CROP,
-    ADAMW | {"epochs": 100, "lr": 5e-4, "weight_decay": 0.05},
+    ADAMW
+    | {"epochs": 100, "lr": 5e-4, "weight_decay": 0.05},  # not checked against the authors' code
     "Balestriero and LeCun, LeJEPA, arXiv:2511.08544, 2025",
     "galilai-group/lejepa",
 )
