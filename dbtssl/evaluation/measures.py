@@ -41,10 +41,11 @@ from dbtssl.evaluation.workload import workload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.protocol import Protocol, SpecificityRule
+    from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.evaluation.values import Kind
 
+DRAWN = tuple(name for name in CURVE_METRICS if name != "auc")  # its variance is known
 AT_THRESHOLD = (*RATES, *COMBINED)
 CALIBRATION = (
     "brier",
@@ -131,7 +132,8 @@ def _curve_values(
 ) -> tuple[dict[str, Value], dict[str, object]]:
     """What the ROC curve gives, and what is attained where."""
     rule, arrays = protocol.specificity_rule, (units.abnormal, units.scores)
-    numbers = {name: float(v[0]) for name, v in _once(units, rule).items()}
+    once = np.ones((1, len(np.unique(units.patients))))
+    numbers = {name: float(v[0]) for name, v in curve_draws(units, once, rule, DRAWN).items()}
     attained, cuts = {}, {}
     for name, target in (SPECIFICITY_AT | SENSITIVITY_AT).items():
         at = specificity_at if name in SPECIFICITY_AT else sensitivity_at
@@ -140,7 +142,7 @@ def _curve_values(
         numbers[name], attained[name] = both if name in SPECIFICITY_AT else both[::-1]
         if point.threshold is not None:
             cuts[name] = point.threshold
-    draws = {} if weights is None else curve_draws(units, weights, rule)
+    draws = {} if weights is None else curve_draws(units, weights, rule, DRAWN)
     values = {}
     for name, number in numbers.items():
         if weights is None:
@@ -157,10 +159,6 @@ def _curve_values(
         else:
             cuts[name] = workload(*arrays, units.patients, missed).threshold
     return values, {"attained": attained, "cuts": cuts}
-
-
-def _once(units: ScoreSet, rule: SpecificityRule) -> dict[str, NDArray[np.float64]]:
-    return curve_draws(units, np.ones((1, len(np.unique(units.patients)))), rule)
 
 
 def _calibration_values(

@@ -49,10 +49,10 @@ def detectable(df: float, power: float = 0.8, confidence: float = 0.95) -> float
     With many degrees of freedom it is 1.96 + 0.84 = 2.80 at the defaults.
     """
     critical = float(student.ppf(0.5 + confidence / 2, df))
-    return float(brentq(lambda shift: found(shift, critical, df) - power, 0.0, 100 * critical))
+    return float(brentq(lambda shift: chance(shift, critical, df) - power, 0.0, 100 * critical))
 
 
-def found(shift: float, critical: float, df: float) -> float:
+def chance(shift: float, critical: float, df: float) -> float:
     """Probability that a noncentral t of ``shift`` lies beyond -+ ``critical``.
 
     By integration over the estimated standard error, 1 on average: scipy's ``nct`` has nan where ``shift`` is large.

@@ -112,13 +112,13 @@ def _best(
     if rule.name == "sensitivity":
         reached: NDArray[np.intp] = np.count_nonzero(ar >= rule.number - SLACK, axis=1) - 1
         return reached
-    worst = {
-        "balance": np.abs(nr - ar),
-        "grid": np.abs(nr - ar),
-        "youden": -(ar + nr),
-        "cost": rule.number * missed - right,
-    }[rule.name]
-    return np.asarray(np.argmin(np.round(worst, 12), axis=1))  # equal shares of other counts
+    if rule.name == "cost":
+        loss = rule.number * missed - right
+    elif rule.name == "youden":
+        loss = -(ar + nr)
+    else:
+        loss = np.abs(nr - ar)
+    return np.asarray(np.argmin(np.round(loss, 12), axis=1))  # equal shares of other counts
 
 
 def _grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
