@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # With 2 or 3 patients t has 1 or 2 degrees of freedom, and an interval runs from 0 to 100 %: it says nothing.
 LEAST_PATIENTS = 4
-LARGEST = 1e300  # sums and squares of what lies beyond overflow
+LARGEST = 1e150  # squares of what lies beyond overflow
 
 
 def auc_value(units: ScoreSet, protocol: Protocol) -> Value:
@@ -85,7 +85,7 @@ def estimated_value(estimate: Estimate, units: ScoreSet, confidence: float) -> V
 
 
 def refuse_not_finite(units: ScoreSet, where: str) -> None:
-    """`DataError` where a score is nan, infinite or beyond 1e300."""
+    """`DataError` where a score is nan, infinite or beyond 1e150."""
     bad = ~(np.abs(units.scores) <= LARGEST)
     if bad.any():
         i = int(np.argmax(bad))

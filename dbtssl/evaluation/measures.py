@@ -179,7 +179,7 @@ def _calibration_values(
             else drawn_value(name, float(number[0]), draws[name], units, protocol.confidence)
         )
     for name, estimate in (
-        ("calibration-slope", calibration_slope(abnormal, logits, patients)),
+        ("calibration-slope", calibration_slope(abnormal, units.scores, patients)),
         ("calibration-intercept", calibration_intercept(abnormal, logits, patients)),
     ):
         values[name] = estimated_value(estimate, units, protocol.confidence)
