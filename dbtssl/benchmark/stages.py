@@ -176,6 +176,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
                 ctx.rule,
                 count=patches.patches,
                 seed=patches.seed,
+                split=name,
                 accelerator=ctx.spec.run.accelerator,
                 what=f"predict {row.name} {name}",
             )
