@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dbtssl.data.records import Label
-from dbtssl.errors import ConfigError
+from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.units import apply, slice_groups, volume_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -61,6 +62,47 @@ def fit(
             of_slices = apply(patch, slice_groups(p), "slice")
             groups.append(_labelled(volume_groups(p, of_slices), p.labels >= Label.BENIGN))
         slice_.fit(*groups)
+
+
+def save_state(patch: Aggregator, slice_: Aggregator) -> bytes:
+    """What both have learnt as a safetensors file, names beginning with ``patch.`` and ``slice.``."""
+    from safetensors.numpy import save
+
+    places = {"patch": patch, "slice": slice_}
+    state = {
+        f"{place}.{name}": array
+        for place, aggregator in places.items()
+        if isinstance(aggregator, Learned)
+        for name, array in aggregator.state().items()
+    }
+    return bytes(save(state))
+
+
+def load_state(patch: Aggregator, slice_: Aggregator, path: Path) -> None:
+    """Give both what `save_state` kept of them; `DataError` where it is not of these two."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise DataError(
+            f"{path} is no file of learned aggregators: {exc}",
+            hint="give aggregators.safetensors of a score stage",
+        ) from None
+    for place, aggregator in (("patch", patch), ("slice", slice_)):
+        own = {
+            name.removeprefix(f"{place}."): array
+            for name, array in state.items()
+            if name.startswith(f"{place}.")
+        }
+        if isinstance(aggregator, Learned) != bool(own):
+            raise DataError(
+                f"{path} was not made with these aggregators: {', '.join(sorted(state)) or 'it is empty'}",
+                hint="name the aggregators that it was made with",
+            )
+        if isinstance(aggregator, Learned):
+            aggregator.load(own)
 
 
 def _labelled(groups: Groups, labels: NDArray[np.bool_]) -> Groups:
