@@ -15,7 +15,7 @@ from dbtssl.evaluation.threshold_rules import (
     threshold_rule,
 )
 
-TEXTS = ("balance", "youden", "sensitivity-0.9", "cost-20", "half", "grid")
+TEXTS = ("balanced", "youden", "sensitivity-0.9", "cost-20", "one-half", "balanced-grid")
 
 
 def case(seed, levels=None, n=60):
@@ -47,7 +47,7 @@ def loss(rule, abnormal, scores, weights, threshold):
 
 
 @pytest.mark.parametrize(
-    "text", ["balance", "youden", "sensitivity-0.9", "sensitivity-1", "cost-3"]
+    "text", ["balanced", "youden", "sensitivity-0.9", "sensitivity-1", "cost-3"]
 )
 @pytest.mark.parametrize("levels", [None, 1])
 @pytest.mark.parametrize("seed", range(5))
@@ -59,7 +59,7 @@ def test_the_threshold_is_the_best_of_all_and_the_lowest_of_equals(seed, levels,
     assert choose_threshold(abnormal, scores, rule) == candidates[int(np.argmin(losses))]
 
 
-@pytest.mark.parametrize("text", ["balance", "youden", "sensitivity-0.9", "cost-3"])
+@pytest.mark.parametrize("text", ["balanced", "youden", "sensitivity-0.9", "cost-3"])
 @pytest.mark.parametrize("levels", [None, 1])
 def test_thresholds_of_draws_by_hand(units, text, levels):
     abnormal, scores = case(7, levels)
@@ -88,7 +88,7 @@ def test_many_candidates_are_thinned_and_near(units):
     scores = rng.normal(size=20_000) + 1.5 * abnormal
     patients = np.arange(20_000) // 50
     (once,) = threshold_draws(
-        units(abnormal, scores, patients), np.ones((1, 400)), threshold_rule("balance")
+        units(abnormal, scores, patients), np.ones((1, 400)), threshold_rule("balanced")
     )
 
     def gap(t):
@@ -105,7 +105,7 @@ def test_the_grid_is_that_of_sift_dbts_code():
         grid = np.arange(101) / 100
         gaps = [round(abs((p[abnormal] > t).mean() - (p[~abnormal] <= t).mean()), 12) for t in grid]
         best = grid[int(np.argmin(gaps))]
-        threshold = choose_threshold(abnormal, scores, ThresholdRule("grid"))
+        threshold = choose_threshold(abnormal, scores, ThresholdRule("balanced-grid"))
         np.testing.assert_array_equal(scores > threshold, p > best)
 
 
@@ -113,10 +113,10 @@ def test_the_grid_cannot_balance_saturated_scores():
     """Probabilities of 0.995 and more: the last step of the grid calls all abnormal, or none."""
     abnormal, scores = case(1)
     for shift in (20.0, 1e6):
-        threshold = choose_threshold(abnormal, scores + shift, ThresholdRule("grid"))
+        threshold = choose_threshold(abnormal, scores + shift, ThresholdRule("balanced-grid"))
         called = scores + shift > threshold
         assert called.all() or not called.any()
-        balanced = choose_threshold(abnormal, scores + shift, ThresholdRule("balance"))
+        balanced = choose_threshold(abnormal, scores + shift, ThresholdRule("balanced"))
         assert 0 < (scores + shift > balanced).mean() < 1
 
 
@@ -124,29 +124,34 @@ def test_a_draw_without_normals_has_no_threshold(units):
     chosen = threshold_draws(
         units([1, 1, 0], [3.0, 2.0, 1.0], [0, 1, 1]),
         np.array([[1.0, 1.0], [2.0, 0.0]]),
-        threshold_rule("balance"),
+        threshold_rule("balanced"),
     )
     np.testing.assert_array_equal(np.isnan(chosen), [False, True])
 
 
 def test_half_looks_at_no_data(units):
     assert (
-        choose_threshold(np.array([True, False]), np.array([9.0, 8.0]), threshold_rule("half")) == 0
+        choose_threshold(np.array([True, False]), np.array([9.0, 8.0]), threshold_rule("one-half"))
+        == 0
     )
     assert (
-        threshold_draws(units([1, 0], [9.0, 8.0]), np.ones((3, 2)), threshold_rule("half")).sum()
+        threshold_draws(
+            units([1, 0], [9.0, 8.0]), np.ones((3, 2)), threshold_rule("one-half")
+        ).sum()
         == 0
     )
 
 
 @pytest.mark.parametrize("number", ["", "-", "-0", "-1.5", "-nan", "-x", "--1"])
-@pytest.mark.parametrize("name", ["", "balanced", "sensitivity", "cost"])
+@pytest.mark.parametrize("name", ["", "balance", "sensitivity", "cost"])
 def test_rules_that_are_none(name, number):
     text = "cost-inf" if (name, number) == ("cost", "-1.5") else name + number
     refused(text)
 
 
-@pytest.mark.parametrize("text", ["youden-3", "half-1", "grid-0.01", "balance-0.5", "Balance"])
+@pytest.mark.parametrize(
+    "text", ["youden-3", "one-half-1", "balanced-grid-0.01", "balanced-0.5", "Balanced"]
+)
 def test_rules_without_a_number(text):
     refused(text)
 
