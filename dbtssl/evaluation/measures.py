@@ -148,8 +148,10 @@ def _curve_values(
 ) -> tuple[dict[str, Value], dict[str, object]]:
     """What the ROC curve gives, and what is attained where."""
     rule, arrays = protocol.specificity_rule, (units.abnormal, units.scores)
-    once = np.ones((1, len(np.unique(units.patients))))
-    numbers = {name: float(v[0]) for name, v in curve_draws(units, once, rule, DRAWN).items()}
+    everybody = np.ones((1, len(np.unique(units.patients))))
+    drawn = everybody if weights is None else np.concatenate([everybody, weights])
+    draws = curve_draws(units, drawn, rule, DRAWN)
+    numbers = {name: float(v[0]) for name, v in draws.items()}
     attained, cuts = {}, {}
     for name, target in (SPECIFICITY_AT | SENSITIVITY_AT).items():
         at = specificity_at if name in SPECIFICITY_AT else sensitivity_at
@@ -158,7 +160,6 @@ def _curve_values(
         numbers[name], attained[name] = both if name in SPECIFICITY_AT else both[::-1]
         if point.threshold is not None:
             cuts[name] = point.threshold
-    draws = {} if weights is None else curve_draws(units, weights, rule, DRAWN)
     values = {}
     for name, number in numbers.items():
         if weights is None:
@@ -166,7 +167,7 @@ def _curve_values(
         elif name not in draws:
             values[name] = Value(value=number, reason=f"no interval under the rule {rule}")
         else:
-            values[name] = drawn_value(name, number, draws[name], units, protocol.confidence)
+            values[name] = drawn_value(name, number, draws[name][1:], units, protocol.confidence)
     values["auc"] = auc_value(units, protocol)
     for name, missed in MISSED.items():
         if missed >= positive_patients(units):

@@ -9,7 +9,7 @@ import numpy as np
 from dbtssl.evaluation.bootstrap import curve_draws
 from dbtssl.evaluation.catalogue import MISSED
 from dbtssl.evaluation.clustered import clustered_covariance, patient_draws
-from dbtssl.evaluation.intervals import positive_patients, too_few_patients
+from dbtssl.evaluation.intervals import NO_LOWER, positive_patients, too_few_patients
 from dbtssl.evaluation.metrics import placements
 from dbtssl.evaluation.readers import LEAST_SEEDS, components, random_seeds
 
@@ -115,7 +115,8 @@ def drawn_differences(
             continue
         draws = drawn[name] - drawn[baseline]
         difference = float(draws[0])
-        if reason:
+        if reason or MISSED.get(metric) == 0:
+            reason = reason or NO_LOWER
             out[name] = Paired(difference, None, None, "", reason)
             continue
         error = float(np.nanstd(draws[1:], ddof=1))

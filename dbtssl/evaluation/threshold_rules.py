@@ -36,7 +36,7 @@ taken. One-half and balanced-grid are those of SIFT-DBT's code, for slices (``te
 
 WITH_NUMBER = {"sensitivity": "S", "cost": "C"}
 OF_PROBABILITIES = ("one-half", "balanced-grid")
-THINNED = 2048  # candidates of each kind in bootstrap draws, so that a rate is known to 0.05 %
+THINNED = 1024  # candidates of each kind in bootstrap draws, so that a rate is known to 0.1 %
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def threshold_draws(
 ) -> NDArray[np.float64]:
     """The threshold that ``rule`` chooses when patient p counts ``weights[d, p]`` times, ``(D,)``.
 
-    Candidates are those of the units as they are; of more than 2 x 2,048 a part is tried, spread evenly over all and
+    Candidates are those of the units as they are; of more than 2 x 1,024 a part is tried, spread evenly over all and
     over those next to abnormal units. A draw without normals has nan.
     """
     if rule.name == "one-half":
