@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dbtssl.config import Config, did_you_mean, digest, result_fields
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.threshold_rules import placed_rule, threshold_words
 
 SpecificityRule = Literal["at-least", "interpolated", "nearest"]
 
@@ -34,15 +35,16 @@ class Protocol(Config):
         default="blind",
         description="where test patches lie: placed without knowing the lesion, or on abnormal slices over its box",
     )
-    slice_threshold: Literal["validation-balanced", "one-half"] = Field(
+    slice_threshold: str = Field(
         default="validation-balanced",
-        description="where NPV, NR and AR of slices are taken: least |NR - AR| on the validation split, or a "
-        "probability of one half",
+        description="where NPV, NR and AR of slices are taken: validation-balanced is least |NR - AR| on the "
+        "validation split; else validation-youden, validation-sensitivity-0.9, validation-cost-20, or one-half, a "
+        "probability",
     )
-    threshold: Literal["validation-balanced", "test-balanced-grid"] = Field(
+    threshold: str = Field(
         default="validation-balanced",
-        description="the same for volumes, breasts and patients: least |NR - AR| on the validation split, or on the "
-        "test split itself among the probabilities 0, 0.01, ... 1",
+        description="the same for volumes, breasts and patients; test-balanced-grid is least |NR - AR| on the test "
+        "split itself among the probabilities 0, 0.01, ... 1",
     )
     specificity_rule: SpecificityRule = Field(
         default="at-least", description="which ROC vertex gives the specificity at a sensitivity"
@@ -90,25 +92,27 @@ class Protocol(Config):
                 f"SP@87 (SP@80) is {specificity}, on the test set's own ROC curve.",
                 f"Intervals are {100 * self.confidence:g} % intervals with the patient as the unit: AUC by "
                 "Obuchowski's clustered variance, logit scale, t; NPV, NR and AR by Wilson with the effective "
-                "sample size, for the threshold as it stands (its own uncertainty from validation is not "
-                "included); SP@ by the spread of a patient bootstrap, logit scale, t.",
+                "sample size, widened to what a nested patient bootstrap says, which draws the patients that the "
+                "threshold is chosen on as well; SP@ by the spread of a patient bootstrap, logit scale, t.",
             )
         )
 
     def _thresholds(self) -> str:
-        validation = "the threshold that brings NR and AR closest on the validation split"
-        slices = {"validation-balanced": validation, "one-half": "a probability of one half"}
-        others = {
-            "validation-balanced": validation,
-            "test-balanced-grid": "the threshold that brings NR and AR closest ON THE TEST SET ITSELF, among the "
-            "probabilities 0, 0.01, ... 1",
-        }
-        of_slices, of_others = slices[self.slice_threshold], others[self.threshold]
+        of_slices, of_others = (threshold_words(t) for t in (self.slice_threshold, self.threshold))
         if of_slices == of_others:
             return f"all three at {of_others}"
         return (
             f"all three for slices at {of_slices}, for volumes, breasts and patients at {of_others}"
         )
+
+    @field_validator("slice_threshold", "threshold")
+    @classmethod
+    def _known_threshold(cls, value: str) -> str:
+        try:
+            placed_rule(value)
+        except ConfigError as exc:
+            raise ValueError(f"{exc.message}; {exc.hint}") from None
+        return value
 
 
 STRICT = Protocol(name="strict", version=1)

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.errors import ConfigError, DataError
-from dbtssl.evaluation.intervals import (
-    auc_value,
-    positive_patients,
-    rate_values,
-    specificity_values,
-)
 from dbtssl.evaluation.localisation import looked
-from dbtssl.evaluation.metrics import METRICS, counts_at
+from dbtssl.evaluation.measures import measure
 from dbtssl.evaluation.patch_curve import patch_curve
 from dbtssl.evaluation.predictions import Predictions, parse_predictions
 from dbtssl.evaluation.selection import only, with_lesion_window, without_actionable
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
 from dbtssl.evaluation.strata import enough, strata
-from dbtssl.evaluation.thresholds import one_class, threshold_for
 from dbtssl.evaluation.units import score_sets
-from dbtssl.evaluation.values import Row, Score, Value
+from dbtssl.evaluation.values import Score
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,13 +24,10 @@ if TYPE_CHECKING:
 
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.evaluation.values import Kind
+    from dbtssl.evaluation.values import Kind, Row
     from dbtssl.interfaces import Aggregator
 
 NO_BREASTS = "No breast level: the file does not say study and view."
-NO_SLICES = (
-    "No slice level, no shortcuts of frames and no places: the file holds one score a volume."
-)
 
 
 def score(
@@ -108,36 +98,11 @@ def score_units(
     protocol: Protocol,
     kind: Kind = "method",
     name: str = "",
+    *,
+    logits: bool = True,
 ) -> Row:
-    """All metrics of one set of units; a set of one class has no values, and its reason says so."""
-    n_pos, n_neg = int(test.abnormal.sum()), int((~test.abnormal).sum())
-    row = Row(
-        kind=kind,
-        name=name,
-        level=test.level,
-        values={},
-        n_pos=n_pos,
-        n_neg=n_neg,
-        n_pos_patients=positive_patients(test),
-        n_patients=len(np.unique(test.patients)),
-        evaluation_set=test.evaluation_set,
-        diagnostic=protocol.diagnostic,
-    )
-    if reason := one_class(test, "test"):
-        return row.model_copy(update={"values": dict.fromkeys(METRICS, Value(reason=reason))})
-    specificities, attained = specificity_values(test, protocol)
-    values = {"auc": auc_value(test, protocol), **specificities}
-    update: dict[str, object] = {"attained": attained}
-    threshold, reason = threshold_for(test, val, protocol, kind)
-    if threshold is None:
-        values |= dict.fromkeys(("npv", "nr", "ar"), Value(reason=reason))
-    else:
-        values |= rate_values(test, threshold, protocol)
-        counts = counts_at(test.abnormal, test.scores, threshold)
-        update |= {"threshold": threshold, **counts._asdict()}
-    if np.ptp(test.scores) == 0:
-        values = {m: _without_interval(v, "all scores are equal") for m, v in values.items()}
-    return row.model_copy(update=update | {"values": {m: values[m] for m in METRICS}})
+    """All metrics of one set of units; those of probabilities only for a method whose scores are logits."""
+    return measure(test, val, protocol, kind, name, logits=logits and kind == "method")
 
 
 def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
@@ -199,7 +164,3 @@ def subgroup_rows(
                 row = score_units(part, beside, protocol)
                 rows.append(row.model_copy(update={"subgroup": name}))
     return rows
-
-
-def _without_interval(value: Value, reason: str) -> Value:
-    return value if value.value is None else Value(value=value.value, reason=reason)

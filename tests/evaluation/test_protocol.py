@@ -27,7 +27,7 @@ def test_as_published_is_the_released_code_and_a_diagnostic():
         "DIAGNOSTIC, NEVER RANKED",
         "from 4 slices before to 3 slices after",
         "for slices at a probability of one half",
-        "ON THE TEST SET ITSELF, among the probabilities 0, 0.01, ... 1",
+        "among the probabilities 0, 0.01, ... 1, chosen on THE TEST SET ITSELF",
         "may lie below it",
     ):
         assert said in words
