@@ -75,6 +75,7 @@ def _codestreams(
             data = fragments.read(file, frames.places[z])
             image = codestream.parse(data)
             _check(path, image, header)
+            codestream.check(data, image)
             if half and image.levels:
                 frame = codestream.decode_half(data, image, header.bits)
             else:
