@@ -6,9 +6,12 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dbtssl.cli.main import main
 from dbtssl.data.folder_source import SliceFolder
@@ -183,6 +186,39 @@ def test_a_multi_frame_file_is_no_slice(tmp_path, dicom_writer, make_breast):
     with pytest.raises(DataError, match="of another NumberOfFrames; ") as error:
         SliceFolder().volumes(folder.write())[0].reader.header()
     assert "bcs-dbt" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("harm", "match"),
+    [
+        ("size", "frames of 65535 x 65535, the header says 150 x 120"),
+        ("hole", "cannot be read as a slice"),
+        ("bits", "a value of .*, the header says 7 bits"),
+        ("deflated", "a deflated file"),
+    ],
+)
+def test_damaged_dicom_slices_are_refused(tmp_path, dicom_writer, make_breast, harm, match):
+    """Before memory is taken for what they claim, and where the codec would not notice."""
+    path = dicom_writer(tmp_path / "a.dcm", make_breast(n=1)[0], compress=True)
+    ds = pydicom.dcmread(path)
+    stream = next(generate_frames(ds.PixelData, number_of_frames=1))
+    if harm == "size":
+        huge = (65535).to_bytes(4, "big") * 2  # of the image and of its tile
+        stream = stream[:8] + huge + stream[16:24] + huge + stream[32:]
+    elif harm == "hole":
+        stream = stream[:3000] + bytes(5000) + stream[8000:]
+    elif harm == "bits":
+        ds.BitsStored = 7
+    ds.PixelData = encapsulate([stream])
+    if harm == "deflated":
+        ds.decompress()
+        ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path)
+    folder = Folder(tmp_path)
+    folder.rows.append(["a.dcm", "P", "S", "l", "cc", 0, "normal", *[""] * 4])
+    reader = SliceFolder().volumes(folder.write())[0].reader
+    with pytest.raises(DataError, match=match):
+        list(reader.frames())
 
 
 def damaged(path, kind):

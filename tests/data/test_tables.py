@@ -83,6 +83,16 @@ def test_splits_are_put_together(small_tree, tmp_path):
     assert Key("P9", "S1", "lcc") in tables.boxes
 
 
+def test_tables_behind_a_link_are_found_and_a_loop_ends(small_tree, tmp_path):
+    expected = read_tables(small_tree.root)
+    (tmp_path / "tables").mkdir()
+    for path in small_tree.root.glob("*.csv"):
+        path.rename(tmp_path / "tables" / path.name)
+    (small_tree.root / "tables").symlink_to("../tables", target_is_directory=True)
+    (small_tree.root / "loop").symlink_to(".", target_is_directory=True)
+    assert read_tables(small_tree.root) == expected
+
+
 def test_other_csv_files_are_left_alone(small_tree):
     (small_tree.root / "notes.csv").write_text("a,b\n")
     (small_tree.root / "BCS-DBT_boxes_v2.csv").write_text("a,b\n")
