@@ -27,12 +27,21 @@ class CsvRow(NamedTuple):
     where: str
 
 
-def csv_files(root: Path) -> Iterator[Path]:
-    """CSV files at most ``DEPTH`` folders below ``root``, sorted; links are followed, the images' folder is not."""
+def csv_files(root: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """CSV files at most ``depth`` folders below ``root``, sorted.
+
+    Links are followed. The images' own folder is not walked, and hidden names are passed over: macOS leaves a
+    ``._NAME.csv`` beside each NAME.csv on disks that it did not format.
+    """
     for folder, folders, files in os.walk(root, followlinks=True):
-        depth = len(Path(folder).relative_to(root).parts)
-        folders[:] = sorted(f for f in folders if f != COLLECTION) if depth < DEPTH else []
-        yield from (Path(folder) / name for name in sorted(files) if name.lower().endswith(".csv"))
+        folders[:] = sorted(f for f in folders if f != COLLECTION and not f.startswith("."))
+        if len(Path(folder).relative_to(root).parts) == depth:
+            folders.clear()
+        yield from (Path(folder) / name for name in sorted(files) if _is_table(name))
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(".csv") and not name.startswith(".")
 
 
 def words_of(path: Path) -> set[str]:

@@ -56,8 +56,8 @@ def estimate(raws: Sequence[RawVolume], sizes: Mapping[str, int], target: Target
 
 
 def gigabytes(n: float) -> str:
-    """``n`` bytes for people."""
-    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
+    """``n`` bytes in units of 10^9, as disks are sold; small amounts in units of 10^6."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.1f} MB"
 
 
 @contextmanager

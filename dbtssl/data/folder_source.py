@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import Field
 
 from dbtssl import config
-from dbtssl.data.csv_rows import csv_rows
+from dbtssl.data.csv_rows import csv_files, csv_rows
 from dbtssl.data.records import Box, Label, Volume, Window
 from dbtssl.data.slice_files import SUFFIXES, SliceStack
 from dbtssl.data.tables import Key
@@ -123,7 +123,7 @@ class SliceFolder:
     def _find(self, root: Path) -> Path:
         if not root.is_dir():
             raise DataError(f"no such folder: {root}", hint="check the path")
-        tables = [root / self._table] if self._table else sorted(root.glob("*.csv"))
+        tables = [root / self._table] if self._table else list(csv_files(root, depth=0))
         if len(tables) != 1 or not tables[0].is_file():
             found = ", ".join(path.name for path in tables if path.is_file()) or "none"
             raise DataError(

@@ -349,6 +349,12 @@ def test_the_table_is_found_or_named(folder, tmp_path):
     refused(folder.root, "expected one table third.csv, found none", table="third.csv")
 
 
+def test_what_macos_leaves_beside_the_table_is_no_table(folder):
+    expected = SliceFolder().volumes(folder.root)
+    (folder.root / "._slices.csv").write_bytes(b"\0\x05\x16\x07")
+    assert SliceFolder().volumes(folder.root) == expected
+
+
 def test_bytes_that_are_no_text_are_refused(folder):
     (folder.root / "slices.csv").write_bytes(b"file\xff\xfe")
     refused(folder.root, "cannot be read as a table")
