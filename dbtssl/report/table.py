@@ -4,18 +4,23 @@
                   score=Score.from_json(text), epochs_done=3, epochs_planned=4000, reported=method.reported)
     table = build_table("Quick benchmark", [entry, ...], phantom=True)
     print_table(table)                       # dbtssl.report.terminal
-    write_table(table, folder)               # dbtssl.report.write: table.md, table.csv, table.json, table.txt
+    write_table(table, folder)               # dbtssl.report.write: table.md, .tex, .csv, .parquet, .json, .txt
 
-Rows are ranked only against rows of the same level, protocol and evaluation set. A paper's number stands beside ours
-only where its protocol and evaluation set are ours.
+Rows are ranked only against rows of the same level, subgroup, protocol and evaluation set, and never where the protocol is
+a diagnostic. A method of several seeds has a line of their mean, which is ranked, and a line for each seed, which is not.
+A paper's number stands beside ours only where its protocol and evaluation set are ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from dbtssl.evaluation.metrics import METRICS
+import numpy as np
+from pydantic import Field
+
+from dbtssl.config import Config
+from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
 from dbtssl.evaluation.values import Value
 from dbtssl.interfaces import Level
 from dbtssl.report.notes import table_notes
@@ -24,6 +29,7 @@ from dbtssl.report.paper import comparable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbtssl.evaluation.comparison import Difference
     from dbtssl.evaluation.values import Kind, Row, Score
     from dbtssl.interfaces import Reported
 
@@ -31,7 +37,8 @@ PHANTOM = "phantom, not patients"
 LEVELS: tuple[Level, ...] = get_args(Level)
 Rank = Literal["best", "second", ""]
 RANKS: tuple[Rank, Rank] = ("best", "second")
-Group = tuple[Level, str, str]
+Group = tuple[Level, str, str, str]
+DEFAULT_COLUMNS = ("epochs", DEFAULT[0], f"delta-{DEFAULT[0]}", *DEFAULT[1:], "paper")
 
 
 @dataclass(frozen=True)
@@ -53,28 +60,57 @@ class Entry:
     failure: str = ""
 
 
+class Tie(Config):
+    """A method whose paired difference to the best of a metric cannot be told from 0, over all its seeds."""
+
+    method: str = Field(description="name of the method")
+    level: Level = Field(description="what a unit is")
+    metric: str = Field(description="name of the metric")
+    evaluation_set: str = Field(description="hash of the units' sorted ids and labels")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What paired tests say: differences to the baseline, who cannot be told apart from the best, and what the test set
+    could show, in words."""
+
+    baseline: str = ""
+    differences: tuple[Difference, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a row. ``paper`` is the paper's number in percent; None where it cannot be compared."""
+    """A metric of a row.
+
+    ``sd`` is over seeds, of a row that is their mean. ``tied``: it cannot be told apart from the best.
+    ``paper`` is the paper's number in percent; None where it cannot be compared.
+    """
 
     value: Value
     rank: Rank = ""
     paper: float | None = None
+    sd: float | None = None
+    tied: bool = False
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line. References (shortcuts and rules) have no backbone, fine-tuning, seed or epochs."""
+    """One line. References (shortcuts and rules) have no backbone, fine-tuning, seed or epochs.
+
+    ``seeds`` are those of a mean; ``seed`` is that of a single run, and ``single`` says that a mean stands above it.
+    ``differences`` to the baseline are by metric.
+    """
 
     kind: Kind
     method: str
     level: Level
-    cells: dict[str, Cell]
-    backbone: str = ""
-    finetuner: str = ""
-    seed: int | None = None
-    epochs_done: int | None = None
-    epochs_planned: int | None = None
+    cells: Mapping[str, Cell]
+    protocol: str
+    protocol_digest: str
+    evaluation_set: str
+    subgroup: str = ""
     n_pos: int | None = None
     n_neg: int | None = None
     n_pos_patients: int | None = None
@@ -84,15 +120,22 @@ class TableRow:
     fp: int | None = None
     tn: int | None = None
     fn: int | None = None
-    protocol: str = ""
-    protocol_digest: str = ""
-    evaluation_set: str = ""
+    backbone: str = ""
+    finetuner: str = ""
+    seed: int | None = None
+    seeds: tuple[int, ...] = ()
+    failed_seeds: tuple[int, ...] = ()
+    single: bool = False
+    epochs_done: int | None = None
+    epochs_planned: int | None = None
     failure: str = ""
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    paper_source: str = ""
 
     @property
     def group(self) -> Group:
         """Rows of one group may be ranked together."""
-        return self.level, self.protocol_digest, self.evaluation_set
+        return self.level, self.subgroup, self.protocol_digest, self.evaluation_set
 
     @property
     def undertrained(self) -> bool:
@@ -103,15 +146,20 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Title, rows in order of level (methods, then shortcuts, then rules), and the notes below."""
+    """Title, rows in order of level (methods, then shortcuts, then rules), and the notes below.
+
+    ``metrics`` are all that any row has; ``columns`` names those of `dbtssl.report.columns` that are shown.
+    """
 
     title: str
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = DEFAULT
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    baseline: str = ""
 
     def groups(self) -> dict[Group, tuple[TableRow, ...]]:
-        """Rows by level, protocol and evaluation set, in order."""
+        """Rows by level, subgroup, protocol and evaluation set, in order."""
         out: dict[Group, list[TableRow]] = {}
         for row in self.rows:
             out.setdefault(row.group, []).append(row)
@@ -124,13 +172,15 @@ def build_table(
     *,
     phantom: bool,
     evaluation_sets: Mapping[str, str] | None = None,
+    compared: Compared | None = None,
 ) -> Table:
     """The table of ``entries``, in their order, with shortcut rows and all-normal once for each evaluation set.
 
     ``phantom`` puts a warning into the title. ``evaluation_sets`` names evaluation sets by their hash; a paper's number
-    is shown only beside a set of the name that the paper's row was measured on.
+    is shown only beside a set of the name that the paper's row was measured on. ``compared`` gives the differences.
     """
     names = dict(evaluation_sets or {})
+    compared = compared or Compared()
     rows: dict[Group, list[TableRow]] = {}
     references: dict[Group, dict[str, TableRow]] = {}
     for entry in entries:
@@ -145,13 +195,20 @@ def build_table(
     for entry in entries:
         if entry.score is None:
             for scored in rows.values():
-                scored.append(_failed(entry, scored[0]))
-    order = sorted(rows, key=lambda group: LEVELS.index(group[0]))
-    lines = [line for g in order for line in (*_ranked(rows[g]), *references[g].values())]
+                if not scored[0].subgroup:
+                    scored.append(_failed(entry, scored[0]))
+    order = sorted(rows, key=lambda group: (LEVELS.index(group[0]), bool(group[1])))
+    lines: list[TableRow] = []
+    for group in order:
+        lines += _compared(_ranked(_with_means(rows[group])), compared)
+        lines += references.get(group, {}).values()
+    present = {metric for line in lines for metric in line.cells}
     return Table(
         title=f"{title} ({PHANTOM})" if phantom else title,
         rows=tuple(lines),
-        notes=table_notes(entries, lines, names),
+        notes=(*table_notes(entries, lines, names, compared), *compared.notes),
+        metrics=tuple(m for m in CATALOGUE if m in present) or DEFAULT,
+        baseline=compared.baseline,
     )
 
 
@@ -162,7 +219,8 @@ def _line(entry: Entry, score: Score, row: Row, names: Mapping[str, str]) -> Tab
         kind=row.kind,
         method=row.name,
         level=row.level,
-        cells={name: Cell(row.values[name]) for name in METRICS},
+        subgroup=getattr(row, "subgroup", ""),
+        cells={name: Cell(value) for name, value in row.values.items()},
         n_pos=row.n_pos,
         n_neg=row.n_neg,
         n_pos_patients=row.n_pos_patients,
@@ -183,7 +241,8 @@ def _line(entry: Entry, score: Score, row: Row, names: Mapping[str, str]) -> Tab
         name: replace(cell, paper=paper.values.get(name) if paper else None)
         for name, cell in line.cells.items()
     }
-    return replace(line, cells=cells, **_run(entry))
+    source = f"{paper.source}, protocol {paper.protocol} on {paper.evaluation_set}" if paper else ""
+    return replace(line, cells=cells, paper_source=source, **_run(entry))
 
 
 def _failed(entry: Entry, beside: TableRow) -> TableRow:
@@ -191,7 +250,7 @@ def _failed(entry: Entry, beside: TableRow) -> TableRow:
     return TableRow(
         kind="method",
         level=beside.level,
-        cells={name: Cell(Value(reason="the run failed")) for name in METRICS},
+        cells={name: Cell(Value(reason="the run failed")) for name in beside.cells},
         protocol=beside.protocol,
         protocol_digest=beside.protocol_digest,
         evaluation_set=beside.evaluation_set,
@@ -211,17 +270,96 @@ def _run(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _with_means(lines: Sequence[TableRow]) -> list[TableRow]:
+    """The lines by method; a method of several seeds begins with their mean."""
+    methods: dict[tuple[str, str, str], list[TableRow]] = {}
+    for line in lines:
+        methods.setdefault((line.method, line.backbone, line.finetuner), []).append(line)
+    out: list[TableRow] = []
+    for seeds in methods.values():
+        if len(seeds) > 1:
+            out.append(_mean(seeds))
+            seeds = [replace(line, single=True) for line in seeds]
+        out += seeds
+    return out
+
+
+def _mean(seeds: Sequence[TableRow]) -> TableRow:
+    """The mean over the seeds that have a score; a metric that one of them lacks has none."""
+    scored = [line for line in seeds if not line.failure]
+    first = scored[0] if scored else seeds[0]
+    cells = {}
+    for name, cell in first.cells.items():
+        values = [line.cells[name].value.value if name in line.cells else None for line in scored]
+        known = [v for v in values if v is not None]
+        if known and len(known) == len(values):
+            sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+            cells[name] = Cell(Value(value=float(np.mean(known))), paper=cell.paper, sd=sd)
+        else:
+            reason = next(
+                (x.cells[name].value.reason for x in scored if x.cells[name].value.value is None),
+                "every seed failed",
+            )
+            cells[name] = Cell(Value(reason=reason))
+    return replace(
+        first,
+        cells=cells,
+        seed=None,
+        seeds=tuple(line.seed for line in scored if line.seed is not None),
+        failed_seeds=tuple(x.seed for x in seeds if x.failure and x.seed is not None),
+        threshold=None,
+        tp=None,
+        fp=None,
+        tn=None,
+        fn=None,
+        failure="" if scored else first.failure,
+    )
+
+
 def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
     """Mark the best and the second value of each metric; where all are equal there is no best."""
     out = list(lines)
-    for name in METRICS:
-        values = [line.cells[name].value.value for line in out]
-        distinct = sorted({value for value in values if value is not None}, reverse=True)
+    for name, metric in CATALOGUE.items():
+        if not metric.better:
+            continue
+        values = [
+            line.cells[name].value.value if name in line.cells and not line.single else None
+            for line in out
+        ]
+        known = {value for value in values if value is not None}
+        distinct = sorted(known, reverse=metric.better == "higher")
         if len(distinct) < 2:
             continue
         places: dict[float, Rank] = dict(zip(distinct, RANKS, strict=False))
         for i, value in enumerate(values):
-            rank = places.get(value, "") if value is not None else ""
-            cells = out[i].cells | {name: replace(out[i].cells[name], rank=rank)}
-            out[i] = replace(out[i], cells=cells)
+            if value is not None and (rank := places.get(value)):
+                out[i] = _marked(out[i], name, rank=rank)
     return out
+
+
+def _compared(lines: Sequence[TableRow], compared: Compared) -> list[TableRow]:
+    """Put the differences to the baseline beside the methods, and mark what cannot be told apart from the best."""
+    out = []
+    for line in lines:
+        ours = [d for d in compared.differences if _is_of(d, line)]
+        line = replace(line, differences={d.metric: d for d in ours})
+        for tie in compared.ties:
+            if _is_of(tie, line) and tie.metric in line.cells:
+                line = _marked(line, tie.metric, tied=True)
+        out.append(line)
+    return out
+
+
+def _is_of(found: Difference | Tie, line: TableRow) -> bool:
+    """Whether it is of the line: a method's mean, or its only seed, over all units."""
+    return (
+        line.kind == "method"
+        and not line.single
+        and not line.subgroup
+        and (found.method, found.level, found.evaluation_set)
+        == (line.method, line.level, line.evaluation_set)
+    )
+
+
+def _marked(line: TableRow, name: str, **change: Any) -> TableRow:
+    return replace(line, cells={**line.cells, name: replace(line.cells[name], **change)})

@@ -1,0 +1,104 @@
+"""Curves of a report: the ROC curve with its band, and the AUC by the number of patches. Units are slices or volumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from dbtssl.evaluation.clustered import patient_draws
+from dbtssl.evaluation.intervals import auc_value, too_few_patients
+from dbtssl.evaluation.units import score_sets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from dbtssl.evaluation.predictions import Predictions
+    from dbtssl.evaluation.protocol import Protocol
+    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.values import Value
+    from dbtssl.interfaces import Aggregator, Level
+
+BAND_DRAWS = 1000  # a pointwise 2.5 % point then rests on 25 draws
+MOST_CUTS = 400  # of a drawn curve; a set with fewer distinct scores keeps all of them
+GRID = np.linspace(0.0, 1.0, 201)  # shares of false alarms at which a band is given
+
+
+class Roc(NamedTuple):
+    """Share of normals called abnormal and sensitivity, both rising from 0 to 1, ``(K,)``."""
+
+    false_alarms: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+
+
+class Band(NamedTuple):
+    """Sensitivity at the shares of false alarms `GRID`: mean over seeds, and a pointwise interval, ``(G,)``."""
+
+    middle: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def roc(units: ScoreSet) -> Roc:
+    """All vertices but those inside a straight run, as scikit-learn's ``roc_curve``; both classes must be there."""
+    order = np.argsort(-units.scores, kind="stable")
+    scores, abnormal = units.scores[order], units.abnormal[order]
+    last = np.r_[np.flatnonzero(np.diff(scores)), len(scores) - 1]  # last unit of each score
+    hits, alarms = np.cumsum(abnormal)[last], np.cumsum(~abnormal)[last]
+    x, y = np.r_[0, alarms] / alarms[-1], np.r_[0, hits] / hits[-1]
+    keep = np.r_[True, (np.diff(x, 2) != 0) | (np.diff(y, 2) != 0), True]
+    return Roc(x[keep], y[keep])
+
+
+def roc_band(sets: Sequence[ScoreSet], confidence: float, draws: int = BAND_DRAWS) -> Band | None:
+    """Mean sensitivity of the seeds ``sets`` at `GRID`, with pointwise percentiles of the patient bootstrap.
+
+    All seeds share units. Patients are drawn with replacement, stratified by having an abnormal unit, the same for
+    every seed. None with too few patients.
+    """
+    first = sets[0]
+    if too_few_patients(first):
+        return None
+    _, codes = np.unique(first.patients, return_inverse=True)
+    weights = np.vstack(
+        [np.ones((1, int(codes.max()) + 1)), patient_draws(first.abnormal, first.patients, draws)]
+    )
+    curves = np.mean([_drawn(s, codes, weights) for s in sets], axis=0)
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(curves[1:], [tail, 1 - tail], axis=0)
+    return Band(curves[0], low, high)
+
+
+def _drawn(
+    units: ScoreSet, codes: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sensitivity at `GRID` when patient p counts ``weights[d, p]`` times, ``(D, G)``."""
+    cuts = np.unique(units.scores)[::-1]
+    if len(cuts) > MOST_CUTS:
+        kept = np.linspace(0, len(cuts) - 1, MOST_CUTS).round().astype(int)
+        cuts = cuts[kept]
+    patients = weights.shape[1]
+
+    def shares(of: NDArray[np.bool_]) -> NDArray[np.float64]:
+        place = np.searchsorted(-cuts, -units.scores[of])  # first cut that calls the unit abnormal
+        table = np.bincount(codes[of] * len(cuts) + place, minlength=patients * len(cuts))
+        called = np.cumsum(weights @ table.reshape(patients, -1).astype(np.float64), axis=1)
+        total = np.where(called[:, -1:] > 0, called[:, -1:], np.nan)
+        return np.concatenate([np.zeros((len(weights), 1)), called / total], axis=1)
+
+    x, y = shares(~units.abnormal), shares(units.abnormal)
+    return np.stack([np.interp(GRID, x[i], y[i]) for i in range(len(weights))])
+
+
+def patch_curve(
+    predictions: Predictions, patch: Aggregator, slice_: Aggregator, protocol: Protocol
+) -> dict[Level, tuple[Value, ...]]:
+    """The AUC when the first 1, 2, ... M patches of every slice are used (SIFT-DBT, Fig. 3), by level."""
+    most = int(np.diff(predictions.offsets).min())
+    out: dict[Level, list[Value]] = {}
+    for n in range(1, most + 1):
+        for units in score_sets(predictions, patch, slice_, n):
+            out.setdefault(units.level, []).append(auc_value(units, protocol))
+    return {level: tuple(values) for level, values in out.items()}
