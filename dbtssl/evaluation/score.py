@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.intervals import (
-    auc_value,
-    positive_patients,
-    rate_values,
-    specificity_values,
-)
-from dbtssl.evaluation.metrics import METRICS, counts_at
-from dbtssl.evaluation.operating_points import balanced_threshold
+from dbtssl.evaluation.measures import measure
 from dbtssl.evaluation.predictions import (
     Predictions,
     parse_predictions,
@@ -22,14 +15,14 @@ from dbtssl.evaluation.predictions import (
 )
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
 from dbtssl.evaluation.units import score_sets
-from dbtssl.evaluation.values import Row, Score, Value
+from dbtssl.evaluation.values import Score
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.evaluation.values import Kind
+    from dbtssl.evaluation.values import Kind, Row
     from dbtssl.interfaces import Aggregator
 
 
@@ -75,36 +68,10 @@ def score(
 
 
 def score_units(
-    test: ScoreSet, val: ScoreSet, protocol: Protocol, kind: Kind = "method", name: str = ""
+    test: ScoreSet, val: ScoreSet | None, protocol: Protocol, kind: Kind = "method", name: str = ""
 ) -> Row:
-    """All metrics of one set of units; a set of one class has no values, and its reason says so."""
-    n_pos, n_neg = int(test.abnormal.sum()), int((~test.abnormal).sum())
-    row = Row(
-        kind=kind,
-        name=name,
-        level=test.level,
-        values={},
-        n_pos=n_pos,
-        n_neg=n_neg,
-        n_pos_patients=positive_patients(test),
-        n_patients=len(np.unique(test.patients)),
-        evaluation_set=test.evaluation_set,
-    )
-    if reason := _one_class(test, "test"):
-        return row.model_copy(update={"values": dict.fromkeys(METRICS, Value(reason=reason))})
-    specificities, attained = specificity_values(test, protocol)
-    values = {"auc": auc_value(test, protocol), **specificities}
-    update: dict[str, object] = {"attained": attained}
-    if reason := _one_class(val, "validation"):
-        values |= dict.fromkeys(("npv", "nr", "ar"), Value(reason=f"no threshold: {reason}"))
-    else:
-        threshold = balanced_threshold(val.abnormal, val.scores)
-        values |= rate_values(test, threshold, protocol)
-        counts = counts_at(test.abnormal, test.scores, threshold)
-        update |= {"threshold": threshold, **counts._asdict()}
-    if np.ptp(test.scores) == 0:
-        values = {m: _without_interval(v, "all scores are equal") for m, v in values.items()}
-    return row.model_copy(update=update | {"values": {m: values[m] for m in METRICS}})
+    """All metrics of one set of units; those of calibration only for a method, whose scores are logits."""
+    return measure(test, val, protocol, kind, name, logits=kind == "method")
 
 
 def _prepare(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
@@ -118,16 +85,3 @@ def _prepare(predictions: Predictions | pa.Table, split: str, protocol: Protocol
             hint="take more patients, or another split seed",
         )
     return predictions
-
-
-def _without_interval(value: Value, reason: str) -> Value:
-    return value if value.value is None else Value(value=value.value, reason=reason)
-
-
-def _one_class(units: ScoreSet, split: str) -> str:
-    """Why the set cannot be scored; empty where both classes are there."""
-    if units.abnormal.all():
-        return f"the {split} split has no normal {units.level}"
-    if not units.abnormal.any():
-        return f"the {split} split has no abnormal {units.level}"
-    return ""

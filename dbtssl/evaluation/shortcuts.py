@@ -58,7 +58,17 @@ def all_normal(method: Row) -> Row:
     """The rule that calls everything normal, on the set of ``method``: NPV is then the share of normals."""
     if method.n_pos and method.n_neg:
         share = method.n_neg / (method.n_neg + method.n_pos)
-        known = {"auc": 0.5, "npv": share, "nr": 1.0, "ar": 0.0}
+        known = {
+            "auc": 0.5,
+            "ap": 1 - share,
+            "prevalence": 1 - share,
+            "npv": share,
+            "npv-gain": 0.0,
+            "nr": 1.0,
+            "ar": 0.0,
+            "balanced-accuracy": 0.5,
+            "recall-rate": 0.0,
+        }
         other = "a fixed rule has one operating point, sensitivity 0 %"
     else:
         known, other = {}, method.values["auc"].reason
@@ -77,5 +87,6 @@ def all_normal(method: Row) -> Row:
             "tn": method.n_neg,
             "fn": method.n_pos,
             "attained": {},
+            "cuts": {},
         }
     )

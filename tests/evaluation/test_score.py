@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from dbtssl.errors import DataError
 from dbtssl.evaluation.aggregators import Max, Mean
-from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.measures import MEASURED
 from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.predictions import parse_predictions
 from dbtssl.evaluation.protocol import STRICT
@@ -42,7 +42,7 @@ def test_rows_of_both_levels(tables):
     test_sets = score_sets(parse_predictions(test), Mean(), Max())
     val_sets = score_sets(parse_predictions(val), Mean(), Max())
     for row, units, val_units in zip(result.rows[::4], test_sets, val_sets, strict=True):
-        assert tuple(row.values) == METRICS
+        assert tuple(row.values) == MEASURED
         assert row.values["auc"].value == pytest.approx(roc_auc_score(units.abnormal, units.scores))
         assert row.threshold == balanced_threshold(val_units.abnormal, val_units.scores)
         called = units.scores > row.threshold
