@@ -38,8 +38,11 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
     sets are not subtracted; the pair says so. `ConfigError` for fewer than two runs.
     """
     if len(runs) < 2:
-        raise ConfigError("one run alone cannot be compared", hint="give the folders of two or more")
+        raise ConfigError(
+            "one run alone cannot be compared", hint="give the folders of two or more"
+        )
     sets = [_sets(run) for run in runs]
+    patients = _patients(runs[0])
     pairs: list[Pair] = []
     moved: list[Moved] = []
     notes: list[str] = []
@@ -52,7 +55,7 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
             )
         pairs += _pairs(letter, runs[0], run, sets[0], later, names)
         for name, other in names.items():
-            moved += _moved(letter, name, sets[0][name], later[other])
+            moved += _moved(letter, name, sets[0][name], later[other], patients)
         left = [n for n in later if n not in names.values()]
         left += [f"{n} of A" for n in sets[0] if n not in names]
         if names and left:
@@ -123,7 +126,9 @@ def _refusal(a: Run, b: Run, before: ScoreSet, after: ScoreSet) -> str:
     """Why two rows may not be subtracted; empty where they may."""
     ours, theirs = protocol(a.spec.protocol), protocol(b.spec.protocol)
     if ours.digest != theirs.digest:
-        return f"the protocols differ: {ours.name} {ours.version} and {theirs.name} {theirs.version}"
+        return (
+            f"the protocols differ: {ours.name} {ours.version} and {theirs.name} {theirs.version}"
+        )
     if before.evaluation_set != after.evaluation_set:
         counts = [f"{len(s.ids):,} ({int(s.abnormal.sum()):,} abnormal)" for s in (before, after)]
         return (
@@ -159,16 +164,15 @@ def _moved(
     name: str,
     first: Mapping[Level, Sequence[ScoreSet]],
     later: Mapping[Level, Sequence[ScoreSet]],
+    patients: Mapping[str, str],
 ) -> list[Moved]:
     """The patients of both runs whose rank by the highest volume score moved most; nothing where the sets differ."""
     before, after = first.get("volume", ()), later.get("volume", ())
     if not before or not after or before[0].evaluation_set != after[0].evaluation_set:
         return []
-    ranks_before, ranks_after = _ranks(before), _ranks(after)
-    abnormal = {_patient(i) for i, a in zip(before[0].ids, before[0].abnormal, strict=True) if a}
-    by_move = sorted(
-        ranks_before, key=lambda p: (-abs(ranks_after[p] - ranks_before[p]), p)
-    )
+    ranks_before, ranks_after = _ranks(before, patients), _ranks(after, patients)
+    abnormal = {patients[i] for i, a in zip(before[0].ids, before[0].abnormal, strict=True) if a}
+    by_move = sorted(ranks_before, key=lambda p: (-abs(ranks_after[p] - ranks_before[p]), p))
     return [
         Moved(
             run=letter,
@@ -184,18 +188,22 @@ def _moved(
     ]
 
 
-def _patient(volume: str) -> str:
-    """The patient of a volume's id, which is patient, study and view joined by underscores."""
-    return volume.rsplit("_", 2)[0]
+def _patients(run: Run) -> dict[str, str]:
+    """The patient of every test volume."""
+    row = next((row for row in run.record.rows if row.score), None)
+    if row is None:
+        return {}
+    found = run.predictions(row)
+    return dict(zip(found.volumes, found.patients, strict=True))
 
 
-def _ranks(seeds: Sequence[ScoreSet]) -> dict[str, float]:
+def _ranks(seeds: Sequence[ScoreSet], patients: Mapping[str, str]) -> dict[str, float]:
     """Rank of each patient, 1 the most suspicious, mean over seeds; ties share their mean rank."""
     total: dict[str, list[float]] = defaultdict(list)
     for units in seeds:
         highest: dict[str, float] = {}
         for volume, score in zip(units.ids, units.scores, strict=True):
-            patient = _patient(volume)
+            patient = patients[volume]
             highest[patient] = max(float(score), highest.get(patient, -np.inf))
         names = sorted(highest)
         ranks: NDArray[np.float64] = rankdata([-highest[n] for n in names])

@@ -27,7 +27,10 @@ def code_state(package: Path) -> str:
     """``commit 0123456789ab``, with changes since where there are; empty where the package is under no version control."""
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return ""  # not a checkout, or one of somebody else's that only holds the environment
-    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", ".")
+    commit, changes = (
+        _git(package, "rev-parse", "HEAD"),
+        _git(package, "status", "--porcelain", "."),
+    )
     if not commit:
         return ""
     return f"commit {commit[:12]}{', with changes that are not committed' if changes else ''}"

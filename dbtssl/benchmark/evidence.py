@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Table
 
 LOG = "log.jsonl"
-HIDDEN = ("root", "lists", "weights")  # keys of a specification that may hold a folder of this machine
+HIDDEN = (
+    "root",
+    "lists",
+    "weights",
+)  # keys of a specification that may hold a folder of this machine
 
 
 def report_content(run: Run) -> Content:
@@ -60,7 +64,9 @@ def _methods(run: Run) -> tuple[MethodRuns, ...]:
             continue
         score = Score.from_json((output.folder / "score.json").read_text(encoding="utf-8"))
         found.setdefault(row.method, []).append(_seed(run, row, score))
-    return tuple(MethodRuns(name, tuple(seeds), _bands(run, seeds)) for name, seeds in found.items())
+    return tuple(
+        MethodRuns(name, tuple(seeds), _bands(run, seeds)) for name, seeds in found.items()
+    )
 
 
 def _seed(run: Run, row: RowRecord, score: Score) -> Seed:
@@ -72,7 +78,9 @@ def _seed(run: Run, row: RowRecord, score: Score) -> Seed:
         for level, s in units.items()
         if s.abnormal.any() and not s.abnormal.all() and level in rows
     }
-    curve = patch_curve(predictions, *run.aggregators, protocol(run.spec.protocol)) if scored else {}
+    curve = (
+        patch_curve(predictions, *run.aggregators, protocol(run.spec.protocol)) if scored else {}
+    )
     return Seed(
         seed=row.seed,
         sets=scored,
@@ -172,7 +180,10 @@ def _audit(run: Run, dataset: PreparedDataset | None) -> tuple[Finding, ...]:
         return ()
     material = from_prepared(dataset, None, pixels=False)
     return audit(
-        material.seen, parts, part="test", actionable=cast("Any", protocol(run.spec.protocol).actionable)
+        material.seen,
+        parts,
+        part="test",
+        actionable=cast("Any", protocol(run.spec.protocol).actionable),
     )
 
 

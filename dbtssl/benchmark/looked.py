@@ -43,9 +43,7 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     slices, volumes = score_sets(predictions, *run.aggregators)[:2]
     threshold = seed.rows["volume"].threshold if "volume" in seed.rows else None
     order = _order(predictions, volumes.scores, threshold)
-    profiles = tuple(
-        _profile(predictions, slices.scores, found) for found in _first(order, STRIPS)
-    )
+    profiles = tuple(_profile(predictions, slices.scores, found) for found in _first(order, STRIPS))
     if dataset is None:
         missing = "The prepared data set is not at hand any more, so no slice is shown."
         return Looked(method.name, seed.seed, profiles, missing=missing)
@@ -57,9 +55,7 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     return Looked(method.name, seed.seed, profiles, examples)
 
 
-def _order(
-    p: Predictions, scores: NDArray[np.float64], threshold: float | None
-) -> list[_Found]:
+def _order(p: Predictions, scores: NDArray[np.float64], threshold: float | None) -> list[_Found]:
     """Volumes by what became of them: the lowest misses, the highest finds, the highest false alarms come first."""
     abnormal = p.labels >= Label.BENIGN
     limit = np.inf if threshold is None else threshold

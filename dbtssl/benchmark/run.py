@@ -176,9 +176,7 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
     return Scored(row, seed, stage.key, keys, epochs)
 
 
-def _compare(
-    executor: Executor, spec: Spec, resolved: Resolved, scored: Sequence[Scored]
-) -> str:
+def _compare(executor: Executor, spec: Spec, resolved: Resolved, scored: Sequence[Scored]) -> str:
     """The key of the stage that compares the rows that have a score; empty where there are fewer than two."""
     parts = []
     for one in scored:

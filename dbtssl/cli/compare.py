@@ -8,9 +8,7 @@ import rich_click as click
 
 
 @click.command(name="compare", epilog="Example: dbtssl compare runs/quick runs/quick-linear")
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False)
-)
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--format",
     "form",

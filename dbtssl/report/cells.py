@@ -117,7 +117,9 @@ def counts_text(row: TableRow) -> str:
 def heading_text(row: TableRow) -> str:
     """What all rows of a group share."""
     of = f", {row.subgroup}" if row.subgroup else ""
-    name = f"{row.level} level{of}, protocol {row.protocol}, evaluation set {row.evaluation_set[:8]}"
+    name = (
+        f"{row.level} level{of}, protocol {row.protocol}, evaluation set {row.evaluation_set[:8]}"
+    )
     if row.n_pos is None:
         return name
     return (

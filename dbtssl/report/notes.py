@@ -24,9 +24,7 @@ LEGEND = (
 )
 
 
-SEEDS = (
-    "Several seeds: mean ± standard deviation over the seeds that finished, each seed below its mean."
-)
+SEEDS = "Several seeds: mean ± standard deviation over the seeds that finished, each seed below its mean."
 
 
 def table_notes(
@@ -108,7 +106,12 @@ def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:
     """One note for each level and number of positive patients below the bound."""
     for row in rows:
         count = row.n_pos_patients
-        if row.kind == "method" and not row.subgroup and count is not None and count < ENOUGH_POSITIVE_PATIENTS:
+        if (
+            row.kind == "method"
+            and not row.subgroup
+            and count is not None
+            and count < ENOUGH_POSITIVE_PATIENTS
+        ):
             plural = "" if count == 1 else "s"
             yield (
                 f"Small sample at {row.level} level: {count} positive patient{plural}. With fewer than "

@@ -34,9 +34,7 @@ LEGEND = (
     "AUC in percent, differences in points: the later run less run A on the same patients. Stars are of p, Holm-corrected "
     "over the methods of one level and run: * p < 0.05, ** p < 0.01, *** p < 0.001."
 )
-MOVED = (
-    "A patient's rank is that of the highest volume score among all test patients, 1 the most suspicious, mean over seeds."
-)
+MOVED = "A patient's rank is that of the highest volume score among all test patients, 1 the most suspicious, mean over seeds."
 
 
 class Pair(Config):

@@ -123,9 +123,7 @@ def _level(
     return out
 
 
-def _cell(
-    column: Column, row: TableRow, rows: Sequence[TableRow], width: int, marks: bool
-) -> Text:
+def _cell(column: Column, row: TableRow, rows: Sequence[TableRow], width: int, marks: bool) -> Text:
     """A value with its interval or spread below it."""
     if column is METHOD:
         told = own(row, rows)
@@ -144,9 +142,7 @@ def _cell(
     return text
 
 
-def _suffix(
-    cell: Cell | None, column: Column, rows: Sequence[TableRow], marks: bool
-) -> str:
+def _suffix(cell: Cell | None, column: Column, rows: Sequence[TableRow], marks: bool) -> str:
     """The marks of a value, with blanks where others of the column have some, so that digits stay below digits."""
     others = [c for row in rows if (c := column.cell(row)) is not None]
     rank = MARK[cell.rank] if cell and marks else ""

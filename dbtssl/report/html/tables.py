@@ -113,7 +113,9 @@ def _row(
     classes = [row.kind, "single" if row.single else "", "mean" if row.seeds else ""]
     if row.failure:
         classes.append("failed")
-        cells[1] = HtmlCell(f"{seed_text(row)} failed", key=seed_text(row), title=clean(row.failure))
+        cells[1] = HtmlCell(
+            f"{seed_text(row)} failed", key=seed_text(row), title=clean(row.failure)
+        )
     colour = colours.get(row.method) if row.kind == "method" else None
     return HtmlRow(tuple(cells), " ".join(filter(None, classes)), colour)
 
