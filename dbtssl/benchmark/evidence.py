@@ -11,7 +11,7 @@ import numpy as np
 from dbtssl.benchmark.looked import looked
 from dbtssl.benchmark.record import record_table
 from dbtssl.data.records import Label
-from dbtssl.evaluation.curves import patch_curve, roc_band
+from dbtssl.evaluation.curves import patch_curve, reliability, roc_band
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.units import score_sets
 from dbtssl.evaluation.values import Score
@@ -78,14 +78,20 @@ def _seed(run: Run, row: RowRecord, score: Score) -> Seed:
         for level, s in units.items()
         if s.abnormal.any() and not s.abnormal.all() and level in rows
     }
-    curve = (
-        patch_curve(predictions, *run.aggregators, protocol(run.spec.protocol)) if scored else {}
+    chosen = protocol(run.spec.protocol)
+    curve = patch_curve(predictions, *run.aggregators, chosen) if scored else {}
+    prevalence = float(run.predictions(row, "val").abnormal.mean())
+    reliable = (
+        reliability(scored["slice"], prevalence, chosen.confidence)
+        if "slice" in scored and 0 < prevalence < 1
+        else ()
     )
     return Seed(
         seed=row.seed,
         sets=scored,
         rows=rows,
         patch_curve=curve,
+        reliability=reliable,
         pretraining=_log(run, row, "pretrain"),
         finetuning=_log(run, row, "finetune"),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dbtssl.data.records import Label, SliceRef
+from dbtssl.data.records import Label, Rect, SliceRef
 from dbtssl.evaluation.units import score_sets
 from dbtssl.report.html.content import Example, Looked, Profile
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbtssl.benchmark.runs import Run
+    from dbtssl.data.records import Volume
     from dbtssl.data.store import PreparedDataset
     from dbtssl.evaluation.predictions import Predictions
     from dbtssl.report.html.content import MethodRuns
 
 STRIPS = {"missed": 8, "found": 8, "false alarm": 8}
 EXAMPLES = {"missed": 3, "found": 2, "false alarm": 2}
+MARGIN = 0.04  # of the tissue's longer side
 LONGEST = 300  # pixels of an example's longer side
 
 
@@ -47,10 +49,10 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     if dataset is None:
         missing = "The prepared data set is not at hand any more, so no slice is shown."
         return Looked(method.name, seed.seed, profiles, missing=missing)
-    table = run.test_file(row)
+    table = run.file(row)
     examples = tuple(
         _example(dataset, predictions, slices.scores, str(table), found)
-        for found in _first(order, EXAMPLES)
+        for found in _first(_of_different_patients(predictions, order), EXAMPLES)
     )
     return Looked(method.name, seed.seed, profiles, examples)
 
@@ -73,6 +75,17 @@ def _first(order: Sequence[_Found], counts: dict[str, int]) -> list[_Found]:
         for outcome, count in counts.items()
         for found in [f for f in order if f.outcome == outcome][:count]
     ]
+
+
+def _of_different_patients(p: Predictions, order: Sequence[_Found]) -> list[_Found]:
+    """Each patient's first volume of an outcome before any second one."""
+    seen: set[tuple[str, str]] = set()
+    first, again = [], []
+    for found in order:
+        key = found.outcome, p.patients[found.position]
+        (again if key in seen else first).append(found)
+        seen.add(key)
+    return first + again
 
 
 def _profile(p: Predictions, scores: NDArray[np.float64], found: _Found) -> Profile:
@@ -103,9 +116,10 @@ def _example(
     table = pq.read_table(file, filters=(pc.field("volume") == name) & (pc.field("z") == z))
     cells = table.slice(0, 1).to_pydict()
     reader = dataset.slices([next(i for i, v in enumerate(dataset.cohort) if v.id == name)])
-    image = reader.read(SliceRef(0, z))
-    step = max(1, -(-max(image.shape) // LONGEST))
-    small, scale = _shrink(image, step)
+    frame = _frame(volume)
+    image = reader.read(SliceRef(0, z), frame)
+    small, scale = _shrink(image, max(1, -(-max(image.shape) // LONGEST)))
+    origin = np.array([frame.y0, frame.x0])
     return Example(
         volume=name,
         label=volume.label,
@@ -114,10 +128,26 @@ def _example(
         n_slices=volume.n_slices,
         image=small,
         scale=scale,
-        corners=np.array([cells["y"][0], cells["x"][0]], dtype=np.int64).T,
+        corners=np.array([cells["y"][0], cells["x"][0]], dtype=np.int64).T - origin,
         logits=np.array(cells["logits"][0], dtype=np.float64),
         patch_size=int((table.schema.metadata or {}).get(b"patch_size", b"0")),
-        boxes=tuple((b.x, b.y, b.width, b.height) for b in volume.boxes if b.z == z),
+        boxes=tuple(
+            (b.x - frame.x0, b.y - frame.y0, b.width, b.height) for b in volume.boxes if b.z == z
+        ),
+    )
+
+
+def _frame(volume: Volume) -> Rect:
+    """What of a slice is shown: the tissue with a margin; all of it where no tissue was found."""
+    y0, x0, y1, x1 = volume.crop
+    if y1 <= y0 or x1 <= x0:
+        return Rect(0, 0, volume.rows, volume.columns)
+    margin = round(MARGIN * max(y1 - y0, x1 - x0))
+    return Rect(
+        max(0, y0 - margin),
+        max(0, x0 - margin),
+        min(volume.rows, y1 + margin),
+        min(volume.columns, x1 + margin),
     )
 
 

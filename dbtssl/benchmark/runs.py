@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 PAGE = "report.html"
+Part = Literal["val", "test"]
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,19 @@ class Run:
         key = row.stages.get(stage, "")
         return self.store.open(stage, key) if key else None
 
-    def test_file(self, row: RowRecord) -> Path:
-        """Where the test predictions of ``row`` lie; `DataError` where they are not there any more."""
+    def file(self, row: RowRecord, part: Part = "test") -> Path:
+        """Where the predictions of ``row`` lie; `DataError` where they are not there any more."""
         output = self.output(row, "predict")
         if output is None:
             raise DataError(
                 f"{self.folder}: the predictions of {row.method}, seed {row.seed}, are not in the store",
                 hint="run the same benchmark again; only what is missing is made",
             )
-        return output.folder / "test.parquet"
+        return output.folder / f"{part}.parquet"
 
-    def predictions(self, row: RowRecord) -> Predictions:
-        """The test predictions of ``row`` that its protocol counts."""
-        found = read_predictions(self.test_file(row))
+    def predictions(self, row: RowRecord, part: Part = "test") -> Predictions:
+        """The predictions of ``row`` that its protocol counts."""
+        found = read_predictions(self.file(row, part))
         drop = protocol(self.spec.protocol).actionable == "drop"
         return without_actionable(found) if drop else found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import rich_click as click
@@ -56,4 +57,4 @@ def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | 
         write_bytes(out, content)
         click.echo(f"{out}: {len(content):,} bytes")
     else:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)

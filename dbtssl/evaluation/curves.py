@@ -1,4 +1,4 @@
-"""Curves of a report: the ROC curve with its band, and the AUC by the number of patches. Units are slices or volumes."""
+"""Curves of a report: ROC with its band, reliability, and the AUC by the number of patches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dbtssl.evaluation.clustered import patient_draws
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from dbtssl.evaluation.calibration import undo_resampling
+from dbtssl.evaluation.clustered import patient_draws, proportion_interval
 from dbtssl.evaluation.intervals import auc_value, too_few_patients
 from dbtssl.evaluation.units import score_sets
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 BAND_DRAWS = 1000  # a pointwise 2.5 % point then rests on 25 draws
 MOST_CUTS = 400  # of a drawn curve; a set with fewer distinct scores keeps all of them
+BINS = 10  # of a reliability curve
 GRID = np.linspace(0.0, 1.0, 201)  # shares of false alarms at which a band is given
 
 
@@ -90,6 +95,37 @@ def _drawn(
 
     x, y = shares(~units.abnormal), shares(units.abnormal)
     return np.stack([np.interp(GRID, x[i], y[i]) for i in range(len(weights))])
+
+
+class Bin(NamedTuple):
+    """Units of like scores: mean probability, and the share of abnormals with its interval over patients."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+
+def reliability(units: ScoreSet, prevalence: float, confidence: float) -> tuple[Bin, ...]:
+    """`BINS` bins of equally many units by their logit, ties in one bin, with the 1:1 resampling of training undone.
+
+    Intervals are Wilson's with the effective sample size, patients as clusters; bins of fewer than two patients are left
+    out.
+    """
+    logits = undo_resampling(units.scores, prevalence)
+    number = np.minimum((rankdata(logits) - 0.5) * BINS / len(logits), BINS - 1).astype(np.intp)
+    out = []
+    for one in np.unique(number):
+        among = number == one
+        patients, codes = np.unique(units.patients[among], return_inverse=True)
+        if len(patients) < 2:
+            continue
+        hits = np.bincount(codes[units.abnormal[among]], minlength=len(patients)).astype(np.float64)
+        count = np.bincount(codes, minlength=len(patients)).astype(np.float64)
+        low, high = proportion_interval(hits, count, len(patients) - 1, confidence)
+        predicted, observed = expit(logits[among]).mean(), units.abnormal[among].mean()
+        out.append(Bin(float(predicted), float(observed), low, high))
+    return tuple(out)
 
 
 def patch_curve(

@@ -3,7 +3,6 @@ use these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from dbtssl.report.cells import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dbtssl.report.table import Cell, Table, TableRow
 
@@ -135,7 +134,7 @@ _OTHERS = (
         "epochs",
         "epochs",
         "pretraining epochs done of those of the method's own schedule",
-        epochs_text,
+        lambda row: "" if row.single else epochs_text(row),  # the mean above has it
         lambda row: row.epochs_done,
         keep=70,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbtssl.evaluation.catalogue import DEFAULT
 from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
 from dbtssl.report.paper import why_not
 
@@ -20,7 +21,7 @@ LEGEND = (
     "Percent. Bold is the best value, underlined the second, among the methods of one level, protocol and evaluation "
     "set; shortcuts, all-normal and single seeds of several are not ranked. 'volumes in the study' takes fewer volumes, and 'frames in the "
     "volume' more frames, as the sign of an abnormality, without looking at an image; 'all-normal' calls everything "
-    "normal. 'pos / neg (patients)' counts abnormal and normal units, and the patients with an abnormal one."
+    "normal."
 )
 
 
@@ -103,21 +104,20 @@ def _auc(row: TableRow) -> float:
 
 
 def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:
-    """One note for each level and number of positive patients below the bound."""
+    """One note for each number of positive patients below the bound, with the levels that have so few."""
+    found: dict[int, list[str]] = {}
     for row in rows:
         count = row.n_pos_patients
-        if (
-            row.kind == "method"
-            and not row.subgroup
-            and count is not None
-            and count < ENOUGH_POSITIVE_PATIENTS
-        ):
-            plural = "" if count == 1 else "s"
-            yield (
-                f"Small sample at {row.level} level: {count} positive patient{plural}. With fewer than "
-                f"{ENOUGH_POSITIVE_PATIENTS} the true value lies in the interval less often than stated: with 21, the "
-                "true AUC did in 90 to 94 % of simulated test sets instead of 95 %."
-            )
+        if row.kind == "method" and not row.subgroup and count is not None:
+            if count < ENOUGH_POSITIVE_PATIENTS:
+                found.setdefault(count, []).append(row.level)
+    for count, levels in found.items():
+        plural = "" if count == 1 else "s"
+        yield (
+            f"Small sample at {_names(levels)} level: {count} positive patient{plural}. With fewer than "
+            f"{ENOUGH_POSITIVE_PATIENTS} the true value lies in the interval less often than stated: with 21, the "
+            "true AUC did in 90 to 94 % of simulated test sets instead of 95 %."
+        )
 
 
 def _undertrained(rows: Iterable[TableRow]) -> list[str]:
@@ -134,7 +134,9 @@ def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
         if row.kind == "rule" or row.failure or row.subgroup:
             continue
         for name, cell in row.cells.items():
-            if cell.value.reason:
+            if (
+                cell.value.reason and name in DEFAULT
+            ):  # the others' are in the CSV and JSON renderings
                 what = "Empty" if cell.value.value is None else "Without interval"
                 where = (METRIC_NAMES[name], row.method, row.level)
                 found.setdefault((what, cell.value.reason), []).append(where)

@@ -115,9 +115,9 @@ def sections(found: RunsCompared) -> Iterable[tuple[str, Lines, str]]:
         else:
             yield f"{title.partition(':')[0]}: the same", ((), []), ""
     if found.moved:
-        heading = ("run", "method", "patient", "", "rank in A", "rank", "moved")
-        lines = [_moved(m) for m in found.moved]
-        yield f"Patients whose rank moved most, of {found.moved[0].patients}", (heading, lines), MOVED  # fmt: skip
+        columns = ("run", "method", "patient", "", "rank in A", "rank", "moved")
+        title = f"Patients whose rank moved most, of {found.moved[0].patients}"
+        yield title, (columns, [_moved(m) for m in found.moved]), MOVED
 
 
 def renderable(found: RunsCompared) -> RenderableType:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbtssl.data.records import Label
     from dbtssl.evaluation.audit import Finding
-    from dbtssl.evaluation.curves import Band
+    from dbtssl.evaluation.curves import Band, Bin
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.evaluation.values import Row, Value
     from dbtssl.interfaces import Level
@@ -24,12 +24,13 @@ Log = tuple["Mapping[str, float]", ...]
 
 @dataclass(frozen=True)
 class Seed:
-    """One seed of a method: its test scores and rows by level, AUC by patches, and what its trainings logged."""
+    """One seed of a method: test scores and rows by level, AUC by patches, reliability of slices, logs of training."""
 
     seed: int
     sets: Mapping[Level, ScoreSet]
     rows: Mapping[Level, Row]
     patch_curve: Mapping[Level, tuple[Value, ...]] = field(default_factory=dict)
+    reliability: tuple[Bin, ...] = ()
     pretraining: Log = ()
     finetuning: Log = ()
 
@@ -60,7 +61,7 @@ class Example:
     """One slice with its patches. ``image`` is ``(rows, columns)`` uint8, ``scale`` its pixels per stored pixel.
 
     ``corners`` are top-left corners of the patches ``(M, 2)`` (y, x), ``boxes`` are (x, y, width, height), both in stored
-    pixels.
+    pixels from the corner of the image.
     """
 
     volume: str

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 9.0  # inches of a figure that is as wide as the page
 BANDS = 3  # methods that have their band drawn; more would hide each other
 BINS = 30
+LOGARITHMIC = 30  # units in one bin from which counts are on a log scale, so that single abnormals can be seen
 PLAIN = "{x:g}"  # 1, 10, 100: matplotlib's powers of ten are mathematical text, which is off
 
 
@@ -90,7 +91,7 @@ def patch_figure(methods: Sequence[MethodRuns], levels: Sequence[Level]) -> Mark
 
 
 def histogram_figure(methods: Sequence[MethodRuns], level: Level) -> Markup:
-    """Scores of normal and abnormal units of each method's first seed, on its own axis, counts on a log scale."""
+    """Scores of normal and abnormal units of each method's first seed, on its own axis; many are on a log scale."""
     figure, axes = panels(
         len(methods), WIDTH, 2.1 * -(-len(methods) // 3) + 0.2, min(3, len(methods))
     )
@@ -108,10 +109,11 @@ def histogram_figure(methods: Sequence[MethodRuns], level: Level) -> Markup:
         threshold = method.seeds[0].rows[level].threshold
         if threshold is not None and edges[0] <= threshold <= edges[-1]:
             ax.axvline(threshold, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
-        ax.set_yscale("log")
-        ax.set_ylim(bottom=0.7)
-        ax.yaxis.set_major_formatter(PLAIN)
-        ax.yaxis.set_minor_formatter("")
+        if max(np.histogram(units.scores, edges)[0]) >= LOGARITHMIC:
+            ax.set_yscale("log")
+            ax.set_ylim(bottom=0.7)
+            ax.yaxis.set_major_formatter(PLAIN)
+            ax.yaxis.set_minor_formatter("")
         ax.locator_params(axis="x", nbins=4)
         ax.set_title(method.name)
         ax.set(xlabel="score (logit)", ylabel=f"{level}s")
@@ -163,23 +165,37 @@ def forest_figure(rows: Sequence[tuple[str, int, float, float | None, float | No
     return inline(figure, "forest", "Differences between methods with their intervals")
 
 
-def reliability_figure(
-    panels_of: Sequence[tuple[str, int, Sequence[tuple[float, float, float, float]]]],
-) -> Markup:
-    """Predicted and observed share of abnormals, one panel a method; points are (predicted, observed, low, high)."""
-    count = len(panels_of)
-    figure, axes = panels(count, WIDTH, 2.6 * -(-count // 3) + 0.2, min(3, count))
-    least = min((p[0] for _, _, points in panels_of for p in points), default=1e-3)
-    span = [max(least, 1e-5) / 2, 1.0]
-    for ax, (name, i, points) in zip(axes, panels_of, strict=True):
-        ax.plot(span, span, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        for x, y, low, high in points:
-            ax.plot([x, x], [max(low, span[0]), high], color=SERIES[i % len(SERIES)], linewidth=1)
-            ax.plot(x, max(y, span[0]), "o", color=SERIES[i % len(SERIES)], markersize=4)
-        ax.set(xscale="log", yscale="log", xlim=span, ylim=span, title=name)
-        ax.set(xlabel="predicted", ylabel="observed")
+def reliability_figure(methods: Sequence[MethodRuns]) -> Markup | None:
+    """Predicted and observed share of abnormal slices of each method's first seed, on log scales.
+
+    A bin without an abnormal is an open mark at the foot.
+    """
+    shown = [(i, m) for i, m in enumerate(methods) if m.seeds[0].reliability]
+    if not shown:
+        return None
+    bins = [b for _, m in shown for b in m.seeds[0].reliability]
+    least = min(min(b.predicted, b.observed or 1.0, b.high) for b in bins)
+    floor = max(least, 1e-6) / 1.5
+    figure, axes = panels(len(shown), WIDTH, 2.8 * -(-len(shown) // 3) + 0.2, min(3, len(shown)))
+    for ax, (i, method) in zip(axes, shown, strict=True):
+        colour = series(i)["color"]
+        ax.plot(
+            [100 * floor, 100],
+            [100 * floor, 100],
+            color=MUTED,
+            linewidth=0.8,
+            linestyle=(0, (2, 2)),
+        )
+        for b in method.seeds[0].reliability:
+            x, ends = [100 * b.predicted] * 2, [100 * max(b.low, floor), 100 * b.high]
+            ax.plot(x, ends, color=colour, linewidth=1.2)
+            face = colour if b.observed else "none"
+            y = 100 * max(b.observed, floor)
+            ax.plot(x[0], y, "o", color=colour, markerfacecolor=face, markersize=5)
+        ax.set(xscale="log", yscale="log", xlim=(100 * floor, 100), ylim=(70 * floor, 140))
+        ax.set(title=method.name, xlabel="predicted, %", ylabel="observed, %")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PLAIN)
             axis.set_minor_formatter("")
         ax.grid(color=RULE, which="major")
-    return inline(figure, "reliability", "Predicted against observed share of abnormals")
+    return inline(figure, "reliability", "Predicted against observed share of abnormal slices")

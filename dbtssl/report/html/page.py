@@ -16,7 +16,6 @@ import jinja2
 from markupsafe import Markup
 
 import dbtssl
-from dbtssl.evaluation.metrics import METRICS
 from dbtssl.report.cells import clean
 from dbtssl.report.html import figures
 from dbtssl.report.html.looks import heat_slice, plain_slice, score_range, strip
@@ -50,7 +49,7 @@ def html_page(content: Content) -> str:
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        tables=html_tables(content.table, METRICS, colours),
+        tables=html_tables(content.table, colours),
         colours=len(SERIES),
         figures=drawn,
         strips=_strips(content.looked),
@@ -79,7 +78,9 @@ def _policy(style: str, script: str) -> str:
 
 def _figures(content: Content) -> dict[str, Any]:
     methods = content.methods
-    out: dict[str, Any] = dict.fromkeys(("roc", "patches", "scores", "training", "forest"))
+    out: dict[str, Any] = dict.fromkeys(
+        ("roc", "patches", "scores", "reliability", "training", "forest")
+    )
     if not methods:
         return out
     levels: list[Level] = [
@@ -90,6 +91,7 @@ def _figures(content: Content) -> dict[str, Any]:
     if curves:
         out["patches"] = figures.patch_figure(methods, curves)
     out["scores"] = [figures.histogram_figure(methods, level) for level in levels]
+    out["reliability"] = figures.reliability_figure(methods)
     out["training"] = figures.training_figure(methods)
     if rows := _forest(content):
         out["forest"] = figures.forest_figure(rows)
