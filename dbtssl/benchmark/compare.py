@@ -17,6 +17,7 @@ from dbtssl.evaluation.metrics import placements
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.values import Value
 from dbtssl.report.runs_compared import Change, Moved, Pair, RunsCompared, letters
+from dbtssl.report.table import PHANTOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,7 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
         if names and left:
             notes.append(f"run {letter}: not in both runs: {', '.join(left)}")
     return RunsCompared(
-        runs=tuple(run.name for run in runs),
+        runs=tuple(f"{r.name} ({PHANTOM})" if r.record.phantom else r.name for r in runs),
         pairs=tuple(pairs),
         config=_changes([_flat(run.record.spec) for run in runs]),
         environment=_changes([run.record.environment for run in runs]),

@@ -12,7 +12,7 @@ from dbtssl.benchmark.store import environment
 
 
 def run_environment(accelerator: str) -> dict[str, str]:
-    """Versions of the libraries that a result depends on, the device that computed, its cores, and the code's commit."""
+    """Versions of the libraries that a result depends on, the device, its cores, and the commit of the code."""
     out = environment() | {
         "machine": platform.machine(),
         "cores": f"{os.cpu_count()}",
@@ -24,7 +24,7 @@ def run_environment(accelerator: str) -> dict[str, str]:
 
 
 def code_state(package: Path) -> str:
-    """``commit 0123456789ab``, with changes since where there are; empty where the package is under no version control."""
+    """``commit 0123456789ab``, and whether there are changes; empty for a package under no version control."""
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return ""  # not a checkout, or one of somebody else's that only holds the environment
     commit, changes = (

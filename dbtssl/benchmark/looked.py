@@ -1,4 +1,4 @@
-"""Where a method looked, for its report: scores along z, and slices of the data set with the logits of their patches."""
+"""Where a method looked, for its report: scores along z, and slices with the logits of their patches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Found(NamedTuple):
 
 
 def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Looked:
-    """Profiles and examples of the first seed of ``method``: what it missed first, then what it found, false alarms last."""
+    """Profiles and examples of the first seed of ``method``: what it missed, what it found, false alarms."""
     seed = method.seeds[0]
     row = next(r for r in run.record.rows if (r.method, r.seed) == (method.name, seed.seed))
     predictions = run.predictions(row)
@@ -80,7 +80,8 @@ def _first(order: Sequence[_Found], counts: dict[str, int]) -> list[_Found]:
 def _of_different_patients(p: Predictions, order: Sequence[_Found]) -> list[_Found]:
     """Each patient's first volume of an outcome before any second one."""
     seen: set[tuple[str, str]] = set()
-    first, again = [], []
+    first: list[_Found] = []
+    again: list[_Found] = []
     for found in order:
         key = found.outcome, p.patients[found.position]
         (again if key in seen else first).append(found)

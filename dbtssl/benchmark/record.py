@@ -23,12 +23,14 @@ from dbtssl.errors import PluginError
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
-from dbtssl.report.table import Entry, Table, build_table
+from dbtssl.report.build import build_table
+from dbtssl.report.table import Entry
 
 if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Store
     from dbtssl.plugins.component import Component
+    from dbtssl.report.table import Table
 
 RECORD = "benchmark.json"
 FORMAT = 1

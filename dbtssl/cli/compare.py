@@ -19,10 +19,10 @@ import rich_click as click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(runs: tuple[Path, ...], form: str, as_json: bool) -> None:
-    """Compare RUNS, two or more folders that benchmarks left: differences, what was changed, who moved.
+    """Compare finished runs: differences, what was changed, which patients moved.
 
-    The first run is A. Differences are paired by patient, from the stored predictions, and refused where the evaluation
-    sets or the protocols are not the same.
+    RUNS are two or more folders that benchmarks left their tables in; the first is A. Differences are paired by
+    patient, from the stored predictions, and refused where the evaluation sets or the protocols are not the same.
     """
     from rich.console import Console
 

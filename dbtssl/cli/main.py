@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 # name -> where the command is, and its line in the help of the group
 COMMANDS = {
     "benchmark": ("dbtssl.cli.benchmark:command", "Run a benchmark and print its table."),
-    "compare": ("dbtssl.cli.compare:command", "Compare finished runs."),
+    "compare": (
+        "dbtssl.cli.compare:command",
+        "Compare finished runs: differences, what was changed, which patients moved.",
+    ),
     "data": ("dbtssl.cli.data:command", "Prepare volumes and look at them."),
     "phantom": (
         "dbtssl.cli.phantom:command",

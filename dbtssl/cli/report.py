@@ -15,9 +15,10 @@ import rich_click as click
     help="File to write.  [default: report.html in the folder of the run]",
 )
 def command(run: Path, out: Path | None) -> None:
-    """Write the report of RUN, the folder that a benchmark left its table in.
+    """Write a finished run as one HTML file.
 
-    One file with tables, curves, slices and where all of it comes from; it needs no network and no other file.
+    RUN is the folder that a benchmark left its table in. The file holds tables, curves, slices and where all of it
+    comes from, and needs no network and no other file.
     """
     from dbtssl.benchmark.evidence import write_report
     from dbtssl.benchmark.runs import PAGE, open_run

@@ -39,7 +39,10 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json", "parquet")
     help="File to write.  [default: standard output]",
 )
 def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | None) -> None:
-    """Show the table of RUN, the folder that a benchmark left it in."""
+    """Show the table of a finished run, in any format.
+
+    RUN is the folder that a benchmark left its table in.
+    """
     from dbtssl.benchmark.record import record_table
     from dbtssl.benchmark.runs import open_run
     from dbtssl.data.arrays import write_bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
 from scipy.special import expit
 from scipy.stats import rankdata
 
@@ -109,8 +108,8 @@ class Bin(NamedTuple):
 def reliability(units: ScoreSet, prevalence: float, confidence: float) -> tuple[Bin, ...]:
     """`BINS` bins of equally many units by their logit, ties in one bin, with the 1:1 resampling of training undone.
 
-    Intervals are Wilson's with the effective sample size, patients as clusters; bins of fewer than two patients are left
-    out.
+    Intervals are Wilson's with the effective sample size, patients as clusters; bins of fewer than two patients are
+    left out.
     """
     logits = undo_resampling(units.scores, prevalence)
     number = np.minimum((rankdata(logits) - 0.5) * BINS / len(logits), BINS - 1).astype(np.intp)

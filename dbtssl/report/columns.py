@@ -1,5 +1,4 @@
-"""The columns that a table can have: heading, text, sorting key. Every rendering and ``--cols``, ``--where``, ``--sort``
-use these."""
+"""The columns that a table can have: heading, text, key; for renderings and ``--cols``, ``--where``, ``--sort``."""
 
 from __future__ import annotations
 
@@ -152,7 +151,7 @@ _OTHERS = (
         "as printed in the method's paper",
         paper_text,
         lambda row: row.cells["auc"].paper if "auc" in row.cells else None,
-        keep=65,
+        keep=58,
     ),
     _attribute("kind", "kind", "method, shortcut or rule"),
     _attribute("level", "level", "what a unit is"),

@@ -19,11 +19,10 @@ the methods that were tried, the one used here, held the true AUC in 90 to 94 % 
 
 LEGEND = (
     "Percent. Bold is the best value, underlined the second, among the methods of one level, protocol and evaluation "
-    "set; shortcuts, all-normal and single seeds of several are not ranked. 'volumes in the study' takes fewer volumes, and 'frames in the "
-    "volume' more frames, as the sign of an abnormality, without looking at an image; 'all-normal' calls everything "
-    "normal."
+    "set; shortcuts, all-normal and single seeds of several are not ranked. 'volumes in the study' takes fewer "
+    "volumes, and 'frames in the volume' more frames, as the sign of an abnormality, without looking at an image; "
+    "'all-normal' calls everything normal."
 )
-
 
 SEEDS = "Several seeds: mean ± standard deviation over the seeds that finished, each seed below its mean."
 
@@ -58,8 +57,8 @@ def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:
     if any(cell.tied for row in rows for cell in row.cells.values()):
         yield (
             "† (shaded in LaTeX and HTML) marks what cannot be told apart from the best: the interval of the paired "
-            "difference over patients holds 0, or there are too few patients for one. It is asked of AUC and SP@; NPV, NR "
-            "and AR hang on one threshold each and are not compared."
+            "difference over patients holds 0, or there are too few patients for one. It is asked of AUC and SP@; NPV, "
+            "NR and AR hang on one threshold each and are not compared."
         )
     if not compared.differences:
         return
@@ -108,9 +107,10 @@ def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:
     found: dict[int, list[str]] = {}
     for row in rows:
         count = row.n_pos_patients
-        if row.kind == "method" and not row.subgroup and count is not None:
-            if count < ENOUGH_POSITIVE_PATIENTS:
-                found.setdefault(count, []).append(row.level)
+        if row.kind != "method" or row.subgroup or count is None:
+            continue
+        if count < ENOUGH_POSITIVE_PATIENTS:
+            found.setdefault(count, []).append(row.level)
     for count, levels in found.items():
         plural = "" if count == 1 else "s"
         yield (

@@ -27,9 +27,9 @@ MANY = 20  # names that a hint lists
 
 
 def select(table: Table, *, where: str = "", sort: str = "", columns: str = "") -> Table:
-    """The table with the rows of ``where`` (conditions joined by &), in the order of ``sort``, with these columns.
+    """The table with the rows of ``where`` (conditions joined by &), sorted by ``sort``, showing ``columns``.
 
-    Rows stay in their groups, and single seeds below their mean; marks of best and second stay those of the whole table.
+    Rows stay in their groups, and single seeds below their mean; marks of best and second stay those of all rows.
     `ConfigError` for an unknown name, and for a condition that no row meets.
     """
     rows = _where(table.rows, where) if where.strip() else table.rows

@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LEGEND = (
-    "AUC in percent, differences in points: the later run less run A on the same patients. Stars are of p, Holm-corrected "
-    "over the methods of one level and run: * p < 0.05, ** p < 0.01, *** p < 0.001."
+    "AUC in percent, differences in points: the later run less run A on the same patients. Stars are of p, "
+    "Holm-corrected over the methods of one level and run: * p < 0.05, ** p < 0.01, *** p < 0.001."
 )
-MOVED = "A patient's rank is that of the highest volume score among all test patients, 1 the most suspicious, mean over seeds."
+MOVED = (
+    "A patient's rank is that of the highest volume score among all test patients, 1 the most suspicious, mean over "
+    "seeds."
+)
 
 
 class Pair(Config):
@@ -192,10 +195,15 @@ def _moved(m: Moved) -> tuple[str, ...]:
         clean(m.method),
         clean(m.patient),
         "abnormal" if m.abnormal else "normal",
-        f"{m.before:g}" if m.before == round(m.before) else f"{m.before:.1f}",
-        f"{m.after:g}" if m.after == round(m.after) else f"{m.after:.1f}",
-        f"{m.after - m.before:+.0f}",
+        _rank(m.before),
+        _rank(m.after),
+        f"{'+' if m.after > m.before else ''}{_rank(m.after - m.before)}",
     )
+
+
+def _rank(rank: float) -> str:
+    """Whole where it is; a mean over seeds with one decimal."""
+    return f"{rank:.0f}" if rank == round(rank) else f"{rank:.1f}"
 
 
 def _justify(lines: Sequence[tuple[str, ...]], column: int) -> Literal["left", "right"]:

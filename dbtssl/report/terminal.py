@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from dbtssl.report.columns import Column
     from dbtssl.report.table import Cell, Table, TableRow
 
-WIDE = 120  # columns from which intervals keep their brackets
 NARROWEST = 40  # columns for the method and the AUC; below it lines run over, and no number is cut
 TEXT_WIDTH = 150  # of table.txt
-NAME = (14, 24)  # columns of a method's name: at least, and at most before it is folded
+# Columns of a method's name before it is folded, and whether intervals have brackets; the roomiest that fits is taken.
+ROOM = ((28, True), (28, False), (16, False))
 STYLE = {"best": "bold", "second": "underline", "": ""}
 MARK = {"best": "¹", "second": "²", "": ""}
 TIED = "†"
@@ -61,9 +61,10 @@ def renderable(table: Table, width: int, *, marks: bool = False) -> RenderableTy
         first = next((row for row in rows if row.n_pos is not None), rows[0])
         common = ", ".join(shared(rows))
         heading = Text(heading_text(first)).append(f"\n{common}" if common else "", style="dim")
-        columns, dropped = fit(shown_columns(table, rows), rows, width, marks)
-        left_out |= dict.fromkeys(column.label for column in dropped)
-        parts += [heading, _level(columns, rows, width, marks), Text()]
+        columns, layout = fit(shown_columns(table, rows), rows, width, marks)
+        shown = {column.name for column in columns}
+        left_out |= {c.label: None for c in shown_columns(table, rows) if c.name not in shown}
+        parts += [heading, _level(columns, rows, width, layout), Text()]
     said = list(table.notes)
     if marks:
         said.append(MARKS)
@@ -78,52 +79,69 @@ def renderable(table: Table, width: int, *, marks: bool = False) -> RenderableTy
     return Group(*parts, notes)
 
 
+class Layout(NamedTuple):
+    """How roomy a table is: columns of a name, whether intervals have brackets, and whether ranks are characters."""
+
+    name: int
+    brackets: bool
+    marks: bool
+
+
 def fit(
     columns: Sequence[Column], rows: Sequence[TableRow], width: int, marks: bool
-) -> tuple[list[Column], list[Column]]:
-    """The columns that fit whole into ``width``, and those that do not; the least needed go first."""
-    kept = list(columns)
-    widths = {c.name: _width(c, rows, width, marks) for c in columns}
+) -> tuple[list[Column], Layout]:
+    """The columns that fit whole into ``width``, as roomy as may be; the least needed are left out first."""
+    for name, brackets in ROOM:
+        layout = Layout(name, brackets, marks)
+        kept = list(columns)
+        widths = {c.name: _width(c, rows, layout) for c in columns}
+        if sum(widths.values()) + len(widths) - 1 <= width:
+            return kept, layout
     while sum(widths[c.name] for c in kept) + len(kept) - 1 > width and len(kept) > 2:
         kept.remove(min(reversed(kept), key=lambda c: c.keep))
-    return kept, [c for c in columns if c not in kept]
+    return kept, layout
 
 
-def _width(column: Column, rows: Sequence[TableRow], width: int, marks: bool) -> int:
+def _width(column: Column, rows: Sequence[TableRow], layout: Layout) -> int:
     """Columns that the widest cell takes; a name may be folded."""
-    texts = [column.label]
+    lines = [column.label]
     for row in rows:
-        texts += str(_cell(column, row, rows, width, marks)).splitlines()
-    widest = max(map(cell_len, texts))
-    return min(max(widest, NAME[0]), NAME[0] if width < WIDE else NAME[1]) if column is METHOD else widest  # fmt: skip
+        lines += str(_cell(column, row, rows, layout)).splitlines()
+    widest = max(map(cell_len, lines))
+    return min(widest, layout.name) if column is METHOD else widest
 
 
 def _level(
-    columns: Sequence[Column], rows: Sequence[TableRow], width: int, marks: bool
+    columns: Sequence[Column], rows: Sequence[TableRow], width: int, layout: Layout
 ) -> RichTable:
     """One group of rows, references below a rule."""
-    widths = [_width(column, rows, width, marks) for column in columns]
+    widths = [_width(column, rows, layout) for column in columns]
     gap = 1 if sum(widths) + 2 * (len(widths) - 1) <= width else 0  # more air where there is room
     out = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
     for column, least in zip(columns, widths, strict=True):
-        out.add_column(
-            Text(column.label),
-            justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
-            overflow="fold",
-            min_width=least,
-        )
+        label = column.label.rjust(least) if column.numeric else column.label
+        out.add_column(Text(label), no_wrap=column.numeric, overflow="fold", width=least)
     methods = sum(row.kind == "method" for row in rows)
     for i, row in enumerate(rows, start=1):
+        cells = [_cell(column, row, rows, layout) for column in columns]
         out.add_row(
-            *(_cell(column, row, rows, width, marks) for column in columns),
+            *(
+                _right(t, w) if c.numeric else t
+                for c, t, w in zip(columns, cells, widths, strict=True)
+            ),
             style="dim" if row.kind != "method" or row.single else "",
             end_section=i == methods,
         )
     return out
 
 
-def _cell(column: Column, row: TableRow, rows: Sequence[TableRow], width: int, marks: bool) -> Text:
+def _right(text: Text, width: int) -> Text:
+    """Lines to the right, blanks at their ends kept: rich would take them away."""
+    lines = text.split("\n")
+    return Text("\n").join(Text(" " * (width - cell_len(x.plain))).append_text(x) for x in lines)
+
+
+def _cell(column: Column, row: TableRow, rows: Sequence[TableRow], layout: Layout) -> Text:
     """A value with its interval or spread below it."""
     if column is METHOD:
         told = own(row, rows)
@@ -133,12 +151,11 @@ def _cell(column: Column, row: TableRow, rows: Sequence[TableRow], width: int, m
     text, cell = Text(), column.cell(row)
     if value := column.text(row):
         short = column.name == "epochs" and row.undertrained
-        rank = cell.rank if cell else ""
-        text.append(value, style="red" if short else STYLE[rank])
-        text.append(_suffix(cell, column, rows, marks))
+        text.append(value, style="red" if short else STYLE[cell.rank if cell else ""])
+        text.append(_suffix(cell, column, rows, layout.marks))
     if below := column.below(row):
         text.append("\n")
-        text.append(below if width >= WIDE else _bare(below), style="dim")
+        text.append(below if layout.brackets else _bare(below), style="dim")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The table as tidy records: one for each row and metric, in the units that are printed, for spreadsheets and scripts."""
+"""The table as tidy records, one for each row and metric, in the units that are printed, and as CSV."""
 
 from __future__ import annotations
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from dbtssl.evaluation.comparison import Difference
 from dbtssl.evaluation.metrics import METRICS
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.values import Row, Score, Value
 from dbtssl.interfaces import Reported
-from dbtssl.report.table import Entry
+from dbtssl.report.build import build_table
+from dbtssl.report.table import Compared, Entry, Tie
 
 SETS = {"slice": "a" * 64, "volume": "b" * 64}
 COUNTS = {"slice": (320, 58_980), "volume": (39, 3_736)}
@@ -104,3 +106,52 @@ def reported():
         )
 
     return make
+
+
+@pytest.fixture
+def difference():
+    def make(method="sift-dbt", baseline="random-init", level="volume", **change):
+        fields = {
+            "metric": "auc",
+            "evaluation_set": SETS[level],
+            "difference": 0.2,
+            "low": 0.081,
+            "high": 0.319,
+            "p": 0.001,
+            "p_holm": 0.002,
+            "n_pos_patients": 21,
+            "seeds": 1,
+            "baseline_seeds": 1,
+        }
+        return Difference(method=method, baseline=baseline, level=level, **(fields | change))
+
+    return make
+
+
+@pytest.fixture
+def tie():
+    def make(method, metric="auc", level="volume"):
+        return Tie(method=method, metric=metric, level=level, evaluation_set=SETS[level])
+
+    return make
+
+
+@pytest.fixture
+def table(entry, reported, difference, tie):
+    """Three methods of one seed with a paper's number, differences to the baseline, and a tie."""
+    entries = [
+        entry("random-init", 0.7),
+        entry("moco-v2", 0.85, epochs_done=3, epochs_planned=200),
+        entry("sift-dbt", 0.9, epochs_done=4000, epochs_planned=4000, reported=(reported(),)),
+    ]
+    compared = Compared(
+        baseline="random-init",
+        differences=(
+            difference("moco-v2", difference=0.15, low=-0.012, high=0.312, p=0.06, p_holm=0.06),
+            difference("sift-dbt"),
+        ),
+        ties=(tie("moco-v2"),),
+        notes=("The smallest difference is known.",),
+    )
+    sets = {SETS["volume"]: "the-set"}
+    return build_table("Title", entries, phantom=True, evaluation_sets=sets, compared=compared)

@@ -60,8 +60,8 @@ class Profile:
 class Example:
     """One slice with its patches. ``image`` is ``(rows, columns)`` uint8, ``scale`` its pixels per stored pixel.
 
-    ``corners`` are top-left corners of the patches ``(M, 2)`` (y, x), ``boxes`` are (x, y, width, height), both in stored
-    pixels from the corner of the image.
+    ``corners`` are top-left corners of the patches ``(M, 2)`` (y, x), ``boxes`` are (x, y, width, height), both in
+    stored pixels from the corner of the image.
     """
 
     volume: str

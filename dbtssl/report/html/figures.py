@@ -151,7 +151,7 @@ def training_figure(methods: Sequence[MethodRuns]) -> Markup | None:
 
 
 def forest_figure(rows: Sequence[tuple[str, int, float, float | None, float | None]]) -> Markup:
-    """Differences with their intervals, one line each: label, number of the method, difference, low, high, in points."""
+    """Differences with their intervals, one line each: label, number of the method, value, low, high, in points."""
     figure, (ax,) = panels(1, WIDTH * 0.75, 0.55 + 0.32 * len(rows))
     ax.axvline(0, color=INK, linewidth=0.9)
     for place, (_, i, middle, low, high) in enumerate(rows):

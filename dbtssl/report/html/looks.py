@@ -73,7 +73,7 @@ def heat_slice(example: Example) -> Markup:
 
 
 def heat_map(example: Example) -> NDArray[np.uint8]:
-    """RGBA cells ``(h, w, 4)``: colour is the mean probability of the patches over a cell; clear where there is none."""
+    """RGBA cells ``(h, w, 4)``: the mean probability of the patches over a cell; clear where there is none."""
     rows, columns = example.image.shape
     cell = max(rows, columns) / HEAT / example.scale  # stored pixels
     shape = (

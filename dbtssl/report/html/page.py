@@ -1,7 +1,8 @@
 """The page: figures, tables and words of a report's content in one file that needs no other, and no network.
 
-Everything that a method, a run or a volume is called passes through Jinja's escaping. The content-security policy allows
-the page's own style sheet and script by their hashes and nothing else, so that a name that got through could still not run.
+Whatever a method, a run or a volume is called passes through Jinja's escaping. The content-security policy allows the
+page's own style sheet and script by their hashes and nothing else, so that a name that got through could still not
+run.
 """
 
 from __future__ import annotations

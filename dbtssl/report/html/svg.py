@@ -1,7 +1,7 @@
 """Figures of matplotlib as inline SVG that follows the page: its colours, its fonts, its content-security policy.
 
-A page whose policy allows no inline style ignores ``style`` attributes, so each becomes presentation attributes. Colours
-become variables of the page's style sheet, so that a figure is readable in light and in dark.
+A page whose policy allows no inline style ignores ``style`` attributes, so each becomes presentation attributes.
+Colours become variables of the page's style sheet, so that a figure is readable in light and in dark.
 """
 
 from __future__ import annotations
