@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.evaluation.curves import GRID, roc
+from dbtssl.report.cells import clean
 from dbtssl.report.html.svg import DASHES, INK, MUTED, RULE, SERIES, inline, panels
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 9.0  # inches of a figure that is as wide as the page
 BANDS = 3  # methods that have their band drawn; more would hide each other
 BINS = 30
+LONGEST_NAME = 32
 LOGARITHMIC = 30  # units in one bin from which counts are on a log scale, so that single abnormals can be seen
 PLAIN = "{x:g}"  # 1, 10, 100: matplotlib's powers of ten are mathematical text, which is off
 
@@ -32,6 +34,12 @@ def series(i: int) -> dict[str, Any]:
         "color": SERIES[i % len(SERIES)],
         "linestyle": DASHES[i // len(SERIES) % len(DASHES)],
     }
+
+
+def short(name: str) -> str:
+    """A name that fits above a panel."""
+    name = clean(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def roc_figure(methods: Sequence[MethodRuns], level: Level, targets: Sequence[float]) -> Markup:
@@ -115,7 +123,7 @@ def histogram_figure(methods: Sequence[MethodRuns], level: Level) -> Markup:
             ax.yaxis.set_major_formatter(PLAIN)
             ax.yaxis.set_minor_formatter("")
         ax.locator_params(axis="x", nbins=4)
-        ax.set_title(method.name)
+        ax.set_title(short(method.name))
         ax.set(xlabel="score (logit)", ylabel=f"{level}s")
     return inline(figure, f"scores-{level}", f"Histograms of scores at {level} level")
 
@@ -193,7 +201,7 @@ def reliability_figure(methods: Sequence[MethodRuns]) -> Markup | None:
             y = 100 * max(b.observed, floor)
             ax.plot(x[0], y, "o", color=colour, markerfacecolor=face, markersize=5)
         ax.set(xscale="log", yscale="log", xlim=(100 * floor, 100), ylim=(70 * floor, 140))
-        ax.set(title=method.name, xlabel="predicted, %", ylabel="observed, %")
+        ax.set(title=short(method.name), xlabel="predicted, %", ylabel="observed, %")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PLAIN)
             axis.set_minor_formatter("")

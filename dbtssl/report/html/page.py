@@ -57,7 +57,7 @@ def html_page(content: Content) -> str:
         slices=_slices(content.looked),
         audit=audit_rows(content.audit),
         version=dbtssl.__version__,
-        config=json.dumps(content.provenance.config, indent=2, ensure_ascii=False, sort_keys=True),
+        config=json.dumps(content.provenance.config, indent=2, sort_keys=True),
     )
 
 
@@ -104,7 +104,7 @@ def _forest(content: Content) -> list[tuple[str, int, float, float | None, float
     numbers = {method.name: i for i, method in enumerate(content.methods)}
     return [
         (
-            f"{clean(row.method)}, {row.level}s",
+            f"{figures.short(row.method)}, {row.level}s",
             numbers.get(row.method, 0),
             100 * d.difference,
             None if d.low is None else 100 * d.low,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -61,7 +62,9 @@ def plotting() -> Iterator[None]:
     """Figures are made and drawn inside this, so that matplotlib's settings are the report's and no user's."""
     import matplotlib as mpl
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # the page's own fonts show the text; matplotlib only measures it
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(RC)  # type: ignore[arg-type]
         yield
