@@ -5,12 +5,15 @@ One table of draws serves all methods and metrics, so differences are paired (`d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbtssl.evaluation.catalogue import MISSED, SENSITIVITY_AT, SPECIFICITY_AT
 from dbtssl.evaluation.curve import (
+    Curves,
     area,
     area_at_sensitivity,
     area_at_specificity,
@@ -20,64 +23,60 @@ from dbtssl.evaluation.curve import (
     sensitivity_at,
     specificity_at,
 )
+from dbtssl.evaluation.protocol import SpecificityRule
 from dbtssl.evaluation.workload import left_out, workload_table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    from dbtssl.evaluation.curve import Curves
-    from dbtssl.evaluation.protocol import SpecificityRule
     from dbtssl.evaluation.units import ScoreSet
 
-LEAST_SENSITIVITY, LEAST_SPECIFICITY = 0.8, 0.9  # of the partial areas
+Metric = Callable[[Curves, SpecificityRule], NDArray[np.float64]]
 
 
-def curve_metrics(c: Curves, rule: SpecificityRule) -> dict[str, NDArray[np.float64]]:
-    """Every metric that a ROC curve gives, ``(D,)`` each; ``se@`` is left out for the rule ``nearest``."""
-    high = area_at_sensitivity(c, LEAST_SENSITIVITY)
-    low = area_at_specificity(c, LEAST_SPECIFICITY)
-    found = {
-        "auc": area(c),
-        "pauc-sens@80": mean_corrected(high, 1 - LEAST_SENSITIVITY),
-        "pauc-sens@80-raw": high,
-        "pauc-spec@90": mean_corrected(low, 1 - LEAST_SPECIFICITY),
-        "pauc-spec@90-raw": low,
-        "ap": average_precision(c),
-    }
-    found |= {name: specificity_at(c, s, rule) for name, s in SPECIFICITY_AT.items()}
-    if rule != "nearest":
-        found |= {name: sensitivity_at(c, s, rule) for name, s in SENSITIVITY_AT.items()}
-    return found
+def _specificity(sensitivity: float) -> Metric:
+    return lambda c, rule: specificity_at(c, sensitivity, rule)
 
 
-CURVE_METRICS = (
-    "auc",
-    "pauc-sens@80",
-    "pauc-sens@80-raw",
-    "pauc-spec@90",
-    "pauc-spec@90-raw",
-    "ap",
-    *SPECIFICITY_AT,
-    *SENSITIVITY_AT,
-    *MISSED,
-)
+def _sensitivity(specificity: float) -> Metric:
+    return lambda c, rule: sensitivity_at(c, specificity, rule)
+
+
+_SENS, _SPEC = 0.8, 0.9  # where the partial areas begin
+OF_CURVE: dict[str, Metric] = {
+    "auc": lambda c, _: area(c),
+    "pauc-sens@80": lambda c, _: mean_corrected(area_at_sensitivity(c, _SENS), 1 - _SENS),
+    "pauc-sens@80-raw": lambda c, _: area_at_sensitivity(c, _SENS),
+    "pauc-spec@90": lambda c, _: mean_corrected(area_at_specificity(c, _SPEC), 1 - _SPEC),
+    "pauc-spec@90-raw": lambda c, _: area_at_specificity(c, _SPEC),
+    "ap": lambda c, _: average_precision(c),
+    **{name: _specificity(target) for name, target in SPECIFICITY_AT.items()},
+    **{name: _sensitivity(target) for name, target in SENSITIVITY_AT.items()},
+}
+CURVE_METRICS = (*OF_CURVE, *MISSED)
 
 
 def curve_draws(
-    units: ScoreSet, weights: NDArray[np.float64], rule: SpecificityRule
+    units: ScoreSet,
+    weights: NDArray[np.float64],
+    rule: SpecificityRule,
+    names: Sequence[str] = CURVE_METRICS,
 ) -> dict[str, NDArray[np.float64]]:
-    """All of `CURVE_METRICS` when patient p counts ``weights[d, p]`` times, exact, ``(D,)`` each.
+    """The metrics ``names`` when patient p counts ``weights[d, p]`` times, exact, ``(D,)`` each.
 
-    Both classes must be there. It is nan where a draw has no normal; ``se@`` is left out for the rule ``nearest``.
+    Both classes must be there. It is nan where a draw has no normal. ``se@`` is left out for ``nearest``, whose
+    vertices the curve does not hold.
     """
     arrays = units.abnormal, units.scores, units.patients
-    blocks = [curve_metrics(c, rule) for _, c in curve_table(*arrays).curves(weights)]
-    blocks_out = [
-        {name: left_out(c, missed) for name, missed in MISSED.items()}
-        for _, c in workload_table(*arrays).curves(weights)
+    on_curve = [
+        n for n in names if n in OF_CURVE and not (n in SENSITIVITY_AT and rule == "nearest")
     ]
-    return _joined(blocks) | _joined(blocks_out)
-
-
-def _joined(blocks: list[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    on_patients = [n for n in names if n in MISSED]
+    blocks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*on_curve, *on_patients)}
+    for curves in curve_table(*arrays).curves(weights) if on_curve else ():
+        for name in on_curve:
+            blocks[name].append(OF_CURVE[name](curves, rule))
+    for curves in workload_table(*arrays).curves(weights) if on_patients else ():
+        for name in on_patients:
+            blocks[name].append(left_out(curves, MISSED[name]))
+    return {name: np.concatenate(parts) for name, parts in blocks.items()}

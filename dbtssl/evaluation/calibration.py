@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TRAINED_AT = 0.5  # share of abnormals in training batches
 BINS = 15
 STEPS = 100  # of Newton's method; ten are enough but where the classes hardly overlap
+LEAST_SPREAD = 1e-290  # of scores, so that a slope does not overflow
 
 
 class Estimate(NamedTuple):
@@ -70,7 +71,10 @@ def calibration_slope(
         return Estimate(
             None, None, "the scores separate the classes completely, so it is not finite"
         )
-    centre, scale = logits.mean(), logits.std()
+    centre = logits.mean()
+    scale = np.abs(logits - centre).mean()
+    if scale < LEAST_SPREAD:
+        return Estimate(None, None, "the scores differ by too little")
     design = np.stack([np.ones(len(logits)), (logits - centre) / scale], axis=1)
     beta = np.array([logit(abnormal.mean()), 0.0])
     loss = _loss(abnormal, design @ beta)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DRAWS = 2000  # of the bootstrap: its standard deviation is then known to 1.6 %
 SEED = 0  # of the bootstrap: an interval is the same whenever it is computed
+BLOCK = 2**20  # patients that are drawn at once
 
 
 def delong_covariance(
@@ -126,7 +127,12 @@ def patient_draws(
     rng = np.random.default_rng(seed)
     weights = np.zeros((draws, count))
     for stratum in (np.flatnonzero(positive), np.flatnonzero(~positive)):
-        if len(stratum):
-            share = np.full(len(stratum), 1 / len(stratum))
-            weights[:, stratum] = rng.multinomial(len(stratum), share, size=draws)
+        size = len(stratum)
+        block = max(1, BLOCK // max(size, 1))
+        for start in range(0, draws if size else 0, block):
+            rows = weights[start : start + block]
+            drawn = rng.integers(size, size=(len(rows), size), dtype=np.int32)
+            cell = drawn + size * np.arange(len(rows))[:, None]
+            found = np.bincount(cell.ravel(), minlength=size * len(rows))
+            rows[:, stratum] = found.reshape(len(rows), size)
     return weights

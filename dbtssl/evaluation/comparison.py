@@ -16,6 +16,7 @@ from dbtssl.config import Config, did_you_mean
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.alignment import same_units
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
+from dbtssl.evaluation.catalogue import SENSITIVITY_AT
 from dbtssl.evaluation.intervals import positive_patients
 from dbtssl.evaluation.paired import auc_differences, drawn_differences
 from dbtssl.interfaces import Level
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbtssl.evaluation.paired import Paired
+    from dbtssl.evaluation.protocol import SpecificityRule
     from dbtssl.evaluation.units import ScoreSet
 
 
@@ -55,6 +57,7 @@ def compare(
     *,
     metric: str = "auc",
     confidence: float = 0.95,
+    rule: SpecificityRule = "at-least",
 ) -> tuple[Difference, ...]:
     """Every method of ``sets`` but the baseline, in order; one `ScoreSet` a seed.
 
@@ -64,9 +67,9 @@ def compare(
     only, and ``test`` says so. Holm's correction is over the comparisons of the call. `ConfigError` for a baseline that
     is not there, no seeds, or sets that are not of the same units; `DataError` for scores that are not finite.
     """
-    if metric not in CURVE_METRICS:
+    if metric not in CURVE_METRICS or (rule == "nearest" and metric in SENSITIVITY_AT):
         raise ConfigError(
-            f"{metric!r} cannot be compared.{did_you_mean(metric, CURVE_METRICS)}",
+            f"{metric!r} cannot be compared under the rule {rule}.{did_you_mean(metric, CURVE_METRICS)}",
             hint=f"choose one of: {', '.join(CURVE_METRICS)}",
         )
     family = same_units(sets, baseline)
@@ -91,7 +94,7 @@ def compare(
     measured = (
         auc_differences(family, baseline)
         if metric == "auc"
-        else drawn_differences(family, baseline, metric)
+        else drawn_differences(family, baseline, metric, rule)
     )
     found = [
         Difference(
@@ -104,10 +107,15 @@ def compare(
 
 
 def indistinguishable(
-    sets: Mapping[str, Sequence[ScoreSet]], best: str, *, metric: str = "auc"
+    sets: Mapping[str, Sequence[ScoreSet]],
+    best: str,
+    *,
+    metric: str = "auc",
+    confidence: float = 0.95,
+    rule: SpecificityRule = "at-least",
 ) -> tuple[str, ...]:
     """Names, without ``best``, whose paired interval against it holds 0; those that have no interval are among them."""
-    found = compare(sets, best, metric=metric)
+    found = compare(sets, best, metric=metric, confidence=confidence, rule=rule)
     return tuple(d.method for d in found if d.low is None or d.high is None or d.low <= 0 <= d.high)
 
 
@@ -129,7 +137,7 @@ def _fields(found: Paired, metric: str, confidence: float) -> dict[str, Any]:
         "test": found.test,
         "reason": found.reason,
     }
-    if found.error is None or found.df is None:
+    if found.difference is None or found.error is None or found.df is None:
         return out
     half = float(student.ppf(0.5 + confidence / 2, found.df)) * found.error
     out |= {

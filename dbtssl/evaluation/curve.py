@@ -26,20 +26,15 @@ BLOCK_BYTES = 64 * 2**20  # bound on each array of the curves that are held at o
 
 
 class Curves(NamedTuple):
-    """D curves: abnormals and normals that are called abnormal at each corner, both ``(D, 2 U + 2)``."""
+    """D curves at each corner, ``(D, 2 U + 2)``: counts of what is called abnormal, and the same as shares.
+
+    All rise along each row. ``false_alarms`` is 1 - specificity; shares are nan where a class is not drawn.
+    """
 
     abnormal: NDArray[np.float64]
     normal: NDArray[np.float64]
-
-    @property
-    def sensitivity(self) -> NDArray[np.float64]:
-        """Rising from 0 to 1 along each row; nan where no abnormal is drawn."""
-        return _shares(self.abnormal)
-
-    @property
-    def false_alarms(self) -> NDArray[np.float64]:
-        """1 - specificity, rising from 0 to 1 along each row; nan where no normal is drawn."""
-        return _shares(self.normal)
+    sensitivity: NDArray[np.float64]
+    false_alarms: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,20 +45,13 @@ class CurveTable:
     abnormal: csr_array
     normal: csr_array
 
-    def curves(self, weights: NDArray[np.float64]) -> Iterator[tuple[slice, Curves]]:
-        """The draws in blocks: which rows of ``weights`` ``(D, patients)``, and their curves."""
-        corners = self.abnormal.shape[1] + 1
-        block = max(1, BLOCK_BYTES // (8 * corners))
+    def curves(self, weights: NDArray[np.float64]) -> Iterator[Curves]:
+        """The curves of draws ``weights`` ``(D, patients)``, in blocks of draws."""
+        block = max(1, BLOCK_BYTES // (8 * (self.abnormal.shape[1] + 1)))
         for start in range(0, len(weights), block):
-            part = slice(start, start + block)
-            yield (
-                part,
-                Curves(*(_from_nothing(weights[part], t) for t in (self.abnormal, self.normal))),
-            )
-
-    def all_once(self) -> Curves:
-        """The one curve of the units as they are."""
-        return next(self.curves(np.ones((1, self.abnormal.shape[0]))))[1]
+            part = weights[start : start + block]
+            counts = [_from_nothing(part, table) for table in (self.abnormal, self.normal)]
+            yield Curves(*counts, *map(_shares, counts))
 
 
 def curve_table(
@@ -126,12 +114,16 @@ def mean_corrected(area: NDArray[np.float64], width: float) -> NDArray[np.float6
 
 
 def average_precision(c: Curves) -> NDArray[np.float64]:
-    """Sum of precision times the step in sensitivity over thresholds, ``(D,)``, as scikit-learn has it."""
+    """Sum of precision times the step in sensitivity over thresholds, ``(D,)``, as scikit-learn has it.
+
+    nan where no normal is drawn, like every metric of a curve.
+    """
     hits, alarms = c.abnormal[:, 0::2], c.normal[:, 0::2]  # after each cut
     called = hits + alarms
     precision = np.divide(hits, called, out=np.zeros_like(called), where=called > 0)
     steps: NDArray[np.float64] = np.diff(hits, axis=1) * precision[:, 1:]
-    return np.asarray(steps.sum(axis=1) / c.abnormal[:, -1], dtype=np.float64)
+    both = np.where(c.normal[:, -1] > 0, c.abnormal[:, -1], np.nan)
+    return np.asarray(steps.sum(axis=1) / both, dtype=np.float64)
 
 
 def specificity_at(
@@ -157,16 +149,15 @@ def sensitivity_at(
         raise ValueError("corners do not hold the vertices of all normal scores")
     rows, limit = np.arange(len(c.normal)), 1 - specificity
     alarms = c.false_alarms
-    index = (alarms <= limit + SLACK).sum(axis=1) - 1
-    index = np.maximum(index, 0)  # where no normal is drawn
+    index = np.maximum((alarms <= limit + SLACK).sum(axis=1) - 1, 0)
     after = np.minimum(index + 1, alarms.shape[1] - 1)
     here, step = alarms[rows, index], alarms[rows, after] - alarms[rows, index]
-    if rule == "at-least":
-        # of a corner before a tie, the sensitivity is that of the vertex before it
-        return np.asarray(c.sensitivity[rows, index], dtype=np.float64)
-    share = np.divide(limit - here, step, out=np.zeros(len(rows)), where=step > 0)
     low, high = c.sensitivity[rows, index], c.sensitivity[rows, after]
-    return np.asarray(low + np.clip(share, 0, 1) * (high - low), dtype=np.float64)
+    share = np.zeros(len(rows))
+    if rule == "interpolated":
+        np.divide(limit - here, step, out=share, where=step > 0)
+    value = low + np.clip(share, 0, 1) * (high - low)
+    return np.asarray(np.where(np.isnan(alarms[:, -1]), np.nan, value), dtype=np.float64)
 
 
 def vertex_at(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.catalogue import CATALOGUE
+from dbtssl.evaluation.catalogue import CATALOGUE, MISSED
 from dbtssl.evaluation.clustered import (
     clustered_covariance,
     logit_draws_interval,
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 # With 2 or 3 patients t has 1 or 2 degrees of freedom, and an interval runs from 0 to 100 %: it says nothing.
 LEAST_PATIENTS = 4
-LARGEST = 1e300  # sums and squares of what lies beyond overflow
+# In simulations the interval of `workload@0` held its mean in 0.77 of draws, of `workload@1` and `@2` in 0.93 and 0.96.
+NO_LOWER = (
+    "no draw of patients has one that lies lower than the lowest, so its spread says too little"
+)
+LARGEST = 1e150  # squares of what lies beyond overflow
 
 
 def auc_value(units: ScoreSet, protocol: Protocol) -> Value:
@@ -54,6 +58,8 @@ def drawn_value(
 
     Shares on the logit scale, other metrics on their own, cut at the metric's range.
     """
+    if MISSED.get(name) == 0:
+        return Value(value=value, reason=NO_LOWER)
     metric = CATALOGUE[name]
     known = draws[np.isfinite(draws)]
     if len(known) < 2 or np.ptp(known) == 0:
@@ -85,7 +91,7 @@ def estimated_value(estimate: Estimate, units: ScoreSet, confidence: float) -> V
 
 
 def refuse_not_finite(units: ScoreSet, where: str) -> None:
-    """`DataError` where a score is nan, infinite or beyond 1e300."""
+    """`DataError` where a score is nan, infinite or beyond 1e150."""
     bad = ~(np.abs(units.scores) <= LARGEST)
     if bad.any():
         i = int(np.argmax(bad))

@@ -34,17 +34,20 @@ from dbtssl.evaluation.intervals import (
 from dbtssl.evaluation.metrics import counts_at
 from dbtssl.evaluation.operating_points import sensitivity_at, specificity_at
 from dbtssl.evaluation.rates import COMBINED, RATES, rate_draws, rate_values
-from dbtssl.evaluation.threshold_rules import choose_threshold, threshold_draws, threshold_rule
+from dbtssl.evaluation.threshold_rules import choose_threshold, threshold_draws
+from dbtssl.evaluation.thresholds import choice_of_threshold, one_class
 from dbtssl.evaluation.values import Row, Value
 from dbtssl.evaluation.workload import workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.protocol import Protocol, SpecificityRule
+    from dbtssl.evaluation.protocol import Protocol
+    from dbtssl.evaluation.thresholds import Choice
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.evaluation.values import Kind
 
+DRAWN = tuple(name for name in CURVE_METRICS if name != "auc")  # its variance is known
 AT_THRESHOLD = (*RATES, *COMBINED)
 CALIBRATION = (
     "brier",
@@ -71,27 +74,28 @@ def measure(
     kind: Kind = "method",
     name: str = "",
     *,
-    subgroup: str = "",
     logits: bool = True,
 ) -> Row:
     """Every metric of the catalogue that units with one score each have.
 
-    Thresholds are chosen on ``val``, and its prevalence is that at which probabilities are judged; without it those
-    metrics say so. ``logits``: whether scores are logits; else there is no calibration. A set of one class has no
-    values, and its reason says so. `DataError` for scores that are not finite.
+    The protocol says where the threshold is chosen; ``val`` gives it, and the prevalence at which probabilities are
+    judged; without it those metrics say so. ``logits``: whether scores are logits; else there is no calibration. A set
+    of one class has no values, and its reason says so. `DataError` for scores that are not finite.
     """
-    refuse_not_finite(test, "the test split")
+    for split, units in (("test", test), ("validation", val)):
+        if units is not None:
+            refuse_not_finite(units, f"the {split} split")
     row = Row(
         kind=kind,
         name=name,
         level=test.level,
-        subgroup=subgroup,
         values={},
         n_pos=int(test.abnormal.sum()),
         n_neg=int((~test.abnormal).sum()),
         n_pos_patients=positive_patients(test),
         n_patients=len(np.unique(test.patients)),
         evaluation_set=test.evaluation_set,
+        diagnostic=protocol.diagnostic,
     )
     if reason := one_class(test, "test"):
         return row.model_copy(update={"values": dict.fromkeys(MEASURED, Value(reason=reason))})
@@ -101,29 +105,42 @@ def measure(
         value=row.n_pos / len(test.scores), reason="it describes the set, not the method"
     )
     update: dict[str, object] = points
-    reason = one_class(val, "validation")
-    if val is None or reason:
-        values |= dict.fromkeys(AT_THRESHOLD, Value(reason=f"no threshold: {reason}"))
-        values |= dict.fromkeys(CALIBRATION, Value(reason=f"no prevalence: {reason}"))
-    else:
-        refuse_not_finite(val, "the validation split")
-        rule = threshold_rule("balance")
-        threshold = choose_threshold(val.abnormal, val.scores, rule)
-        draws = None
-        if weights is not None:
-            chosen = threshold_draws(
-                val, patient_draws(val.abnormal, val.patients, seed=SEED + 1), rule
-            )
-            draws = rate_draws(test, chosen, weights)
-        values |= rate_values(test, threshold, protocol.confidence, draws)
-        counts = counts_at(test.abnormal, test.scores, threshold)
-        update |= {"threshold": threshold, **counts._asdict()}
-        values |= _calibration_values(test, float(val.abnormal.mean()), protocol, weights)
+    rates, at = _rates_at_threshold(
+        test, choice_of_threshold(test, val, protocol, kind, logits=logits), protocol, weights
+    )
+    values |= rates
+    update |= at
     if not logits:
         values |= dict.fromkeys(CALIBRATION, Value(reason="the scores are no logits"))
+    elif val is None or one_class(val, "validation"):
+        reason = one_class(val, "validation")
+        values |= dict.fromkeys(CALIBRATION, Value(reason=f"no prevalence: {reason}"))
+    else:
+        values |= _calibration_values(test, float(val.abnormal.mean()), protocol, weights)
     if np.ptp(test.scores) == 0:
         values = {m: _without_interval(v, "all scores are equal") for m, v in values.items()}
     return row.model_copy(update=update | {"values": {m: values[m] for m in MEASURED}})
+
+
+def _rates_at_threshold(
+    test: ScoreSet, choice: Choice, protocol: Protocol, weights: NDArray[np.float64] | None
+) -> tuple[dict[str, Value], dict[str, object]]:
+    """What happens at the threshold of ``choice``; its intervals draw the patients that it was chosen on as well."""
+    rule, units, reason = choice
+    if rule is None or units is None:
+        return dict.fromkeys(AT_THRESHOLD, Value(reason=reason)), {}
+    threshold = choose_threshold(units.abnormal, units.scores, rule)
+    draws = None
+    if weights is not None:
+        own = (
+            weights
+            if units is test
+            else patient_draws(units.abnormal, units.patients, seed=SEED + 1)
+        )
+        draws = rate_draws(test, threshold_draws(units, own, rule), weights)
+    counts = counts_at(test.abnormal, test.scores, threshold)
+    values = rate_values(test, threshold, protocol.confidence, draws)
+    return values, {"threshold": threshold, **counts._asdict()}
 
 
 def _curve_values(
@@ -131,7 +148,10 @@ def _curve_values(
 ) -> tuple[dict[str, Value], dict[str, object]]:
     """What the ROC curve gives, and what is attained where."""
     rule, arrays = protocol.specificity_rule, (units.abnormal, units.scores)
-    numbers = {name: float(v[0]) for name, v in _once(units, rule).items()}
+    everybody = np.ones((1, len(np.unique(units.patients))))
+    drawn = everybody if weights is None else np.concatenate([everybody, weights])
+    draws = curve_draws(units, drawn, rule, DRAWN)
+    numbers = {name: float(v[0]) for name, v in draws.items()}
     attained, cuts = {}, {}
     for name, target in (SPECIFICITY_AT | SENSITIVITY_AT).items():
         at = specificity_at if name in SPECIFICITY_AT else sensitivity_at
@@ -140,7 +160,6 @@ def _curve_values(
         numbers[name], attained[name] = both if name in SPECIFICITY_AT else both[::-1]
         if point.threshold is not None:
             cuts[name] = point.threshold
-    draws = {} if weights is None else curve_draws(units, weights, rule)
     values = {}
     for name, number in numbers.items():
         if weights is None:
@@ -148,7 +167,7 @@ def _curve_values(
         elif name not in draws:
             values[name] = Value(value=number, reason=f"no interval under the rule {rule}")
         else:
-            values[name] = drawn_value(name, number, draws[name], units, protocol.confidence)
+            values[name] = drawn_value(name, number, draws[name][1:], units, protocol.confidence)
     values["auc"] = auc_value(units, protocol)
     for name, missed in MISSED.items():
         if missed >= positive_patients(units):
@@ -157,10 +176,6 @@ def _curve_values(
         else:
             cuts[name] = workload(*arrays, units.patients, missed).threshold
     return values, {"attained": attained, "cuts": cuts}
-
-
-def _once(units: ScoreSet, rule: SpecificityRule) -> dict[str, NDArray[np.float64]]:
-    return curve_draws(units, np.ones((1, len(np.unique(units.patients)))), rule)
 
 
 def _calibration_values(
@@ -181,7 +196,7 @@ def _calibration_values(
             else drawn_value(name, float(number[0]), draws[name], units, protocol.confidence)
         )
     for name, estimate in (
-        ("calibration-slope", calibration_slope(abnormal, logits, patients)),
+        ("calibration-slope", calibration_slope(abnormal, units.scores, patients)),
         ("calibration-intercept", calibration_intercept(abnormal, logits, patients)),
     ):
         values[name] = estimated_value(estimate, units, protocol.confidence)
@@ -208,14 +223,3 @@ def _mean_losses(
 
 def _without_interval(value: Value, reason: str) -> Value:
     return value if value.value is None else Value(value=value.value, reason=reason)
-
-
-def one_class(units: ScoreSet | None, split: str) -> str:
-    """Why the set has no metrics; empty where both classes are there."""
-    if units is None:
-        return f"there is no {split} split"
-    if units.abnormal.all():
-        return f"the {split} split has no normal {units.level}"
-    if not units.abnormal.any():
-        return f"the {split} split has no abnormal {units.level}"
-    return ""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dbtssl.evaluation.bootstrap import curve_draws
+from dbtssl.evaluation.catalogue import MISSED
 from dbtssl.evaluation.clustered import clustered_covariance, patient_draws
-from dbtssl.evaluation.intervals import positive_patients, too_few_patients
+from dbtssl.evaluation.intervals import NO_LOWER, positive_patients, too_few_patients
 from dbtssl.evaluation.metrics import placements
 from dbtssl.evaluation.readers import LEAST_SEEDS, components, random_seeds
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dbtssl.evaluation.protocol import SpecificityRule
     from dbtssl.evaluation.units import ScoreSet
 
 NO_ERROR = 1e-9  # a standard error or a difference below it is rounding
@@ -25,7 +27,7 @@ NO_ERROR = 1e-9  # a standard error or a difference below it is rounding
 class Paired(NamedTuple):
     """What one comparison gives; ``error`` and ``df`` are None where ``reason`` says why."""
 
-    difference: float
+    difference: float | None
     error: float | None
     df: float | None
     test: str
@@ -92,16 +94,19 @@ def _tested(
 
 
 def drawn_differences(
-    family: Mapping[str, Sequence[ScoreSet]], baseline: str, metric: str
+    family: Mapping[str, Sequence[ScoreSet]], baseline: str, metric: str, rule: SpecificityRule
 ) -> dict[str, Paired]:
     """Through the paired patient bootstrap: the same draws for every method and seed."""
     first = family[baseline][0]
     reason = too_few_patients(first)
+    if MISSED.get(metric, 0) >= positive_patients(first):
+        reason = f"there are no more than {positive_patients(first)} positive patients to miss"
+        return {n: Paired(None, None, None, "", reason) for n in family if n != baseline}
     weights = np.ones((1, len(np.unique(first.patients))))
     if not reason:
         weights = np.r_[weights, patient_draws(first.abnormal, first.patients)]
     drawn = {
-        name: np.mean([curve_draws(s, weights, "at-least")[metric] for s in seeds], axis=0)
+        name: np.mean([curve_draws(s, weights, rule, (metric,))[metric] for s in seeds], axis=0)
         for name, seeds in family.items()
     }
     out = {}
@@ -110,7 +115,8 @@ def drawn_differences(
             continue
         draws = drawn[name] - drawn[baseline]
         difference = float(draws[0])
-        if reason:
+        if reason or MISSED.get(metric) == 0:
+            reason = reason or NO_LOWER
             out[name] = Paired(difference, None, None, "", reason)
             continue
         error = float(np.nanstd(draws[1:], ddof=1))

@@ -11,6 +11,7 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 from dbtssl.config import Config
+from dbtssl.evaluation.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,11 +36,13 @@ class SmallestDifference(Config):
         """One sentence for the foot of a table."""
         if self.value is None:
             return f"The smallest difference that this test set could show is not known: {self.reason}."
+        metric = CATALOGUE[self.metric]
+        points = " points" if metric.unit == "percent" else ""
         return (
-            f"The smallest difference in {self.metric.upper()} that this test set could show is "
-            f"{100 * self.value:.1f} points: with {self.n_pos_patients} positive patients a smaller true one is missed "
-            f"more than {1 - self.power:.0%} of the time (paired, two-sided {1 - self.confidence:.0%}, before "
-            "correction for several comparisons)."
+            f"The smallest difference in {metric.label} that this test set could show is "
+            f"{metric.show(self.value)}{points}: with {self.n_pos_patients} positive patients a smaller true one is "
+            f"missed more than {100 * (1 - self.power):.0f} % of the time (paired, two-sided "
+            f"{100 * (1 - self.confidence):.0f} %, before correction for several comparisons)."
         )
 
 
@@ -49,10 +52,10 @@ def detectable(df: float, power: float = 0.8, confidence: float = 0.95) -> float
     With many degrees of freedom it is 1.96 + 0.84 = 2.80 at the defaults.
     """
     critical = float(student.ppf(0.5 + confidence / 2, df))
-    return float(brentq(lambda shift: found(shift, critical, df) - power, 0.0, 100 * critical))
+    return float(brentq(lambda shift: chance(shift, critical, df) - power, 0.0, 100 * critical))
 
 
-def found(shift: float, critical: float, df: float) -> float:
+def chance(shift: float, critical: float, df: float) -> float:
     """Probability that a noncentral t of ``shift`` lies beyond -+ ``critical``.
 
     By integration over the estimated standard error, 1 on average: scipy's ``nct`` has nan where ``shift`` is large.

@@ -7,11 +7,11 @@ more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the v
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dbtssl.evaluation.units import with_volume_scores
 from dbtssl.evaluation.values import Row, Value
 
 if TYPE_CHECKING:
@@ -43,14 +43,15 @@ SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
 }
 
 
-def shortcut_sets(
-    p: Predictions, slices: ScoreSet, volumes: ScoreSet
-) -> dict[str, tuple[ScoreSet, ScoreSet]]:
-    """The same slices and volumes with each shortcut's scores; a slice has its volume's."""
-    scores = {name: shortcut(p) for name, shortcut in SHORTCUTS.items()}
+def shortcut_sets(p: Predictions, *sets: ScoreSet) -> dict[str, tuple[ScoreSet, ...]]:
+    """The same units with each shortcut's scores: a slice has its volume's, breasts and patients their highest.
+
+    Where the studies are not known, their volumes cannot be counted.
+    """
     return {
-        name: (replace(slices, scores=of_volume[p.volume]), replace(volumes, scores=of_volume))
-        for name, of_volume in scores.items()
+        name: with_volume_scores(sets, p, shortcut(p))
+        for name, shortcut in SHORTCUTS.items()
+        if all(p.studies) or shortcut is not fewer_volumes
     }
 
 

@@ -7,7 +7,7 @@ differ are tried: SIFT-DBT's grid of probabilities cannot balance scores that sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.special import logit
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.units import ScoreSet
 
 RULES = {
-    "balance": "least |NR - AR|, the lowest of equals",
-    "youden": "largest NR + AR, the lowest of equals",
-    "sensitivity-S": "the highest with AR of at least S, as sensitivity-0.9",
-    "cost-C": "least cost where a missed abnormal costs as much as C recalled normals, as cost-20",
-    "half": "a probability of 0.5, as SIFT-DBT's test.py:86",
-    "grid": "least |NR - AR| on probabilities 0, 0.01, ... 1, as SIFT-DBT's volume_eval.py:84",
+    "balanced": "that brings NR and AR closest",
+    "youden": "with the largest sum of NR and AR",
+    "sensitivity": "that is the highest with AR of at least {}",
+    "cost": "of least cost, where a missed abnormal costs as much as {} recalled normals",
+    "one-half": "a probability of one half",
+    "balanced-grid": "that brings NR and AR closest among the probabilities 0, 0.01, ... 1",
 }
-THINNED = 2048  # candidates of each kind in bootstrap draws, so that a rate is known to 0.05 %
+"""Sensitivity and cost are named with their number, as sensitivity-0.9 and cost-20. Of equals the lowest threshold is
+taken. One-half and balanced-grid are those of SIFT-DBT's code, for slices (``test.py:86``) and volumes
+(``volume_eval.py:84-113``)."""
+
+WITH_NUMBER = {"sensitivity": "S", "cost": "C"}
+OF_PROBABILITIES = ("one-half", "balanced-grid")
+THINNED = 1024  # candidates of each kind in bootstrap draws, so that a rate is known to 0.1 %
 
 
 @dataclass(frozen=True)
@@ -43,31 +49,60 @@ class ThresholdRule:
 
 def threshold_rule(text: str) -> ThresholdRule:
     """The rule that ``text`` names, as in `RULES`; `ConfigError` for anything else."""
+    if text in RULES and text not in WITH_NUMBER:
+        return ThresholdRule(text)
     name, _, number = text.partition("-")
     try:
-        if name in ("balance", "youden", "half", "grid") and not number:
-            return ThresholdRule(name)
         if name == "sensitivity" and 0 < float(number) <= 1:
             return ThresholdRule(name, float(number))
         if name == "cost" and 0 < float(number) < np.inf:
             return ThresholdRule(name, float(number))
     except ValueError:
         pass
+    known = [f"{rule}-{WITH_NUMBER[rule]}" if rule in WITH_NUMBER else rule for rule in RULES]
     raise ConfigError(
-        f"unknown threshold rule {text!r}.{did_you_mean(text, RULES)}",
-        hint="; ".join(f"{rule}: {words}" for rule, words in RULES.items()),
+        f"unknown threshold rule {text!r}.{did_you_mean(text, known)}",
+        hint=f"choose one of: {', '.join(known)}",
     )
+
+
+def placed_rule(text: str) -> tuple[Literal["validation", "test"], ThresholdRule]:
+    """The split that a threshold is chosen on, and the rule, of ``validation-balanced``, ``one-half`` and the like.
+
+    `ConfigError` for anything else: only SIFT-DBT's own rule may look at the test split.
+    """
+    if text.startswith("validation-"):
+        rule = threshold_rule(text.removeprefix("validation-"))
+        if rule.name not in OF_PROBABILITIES:
+            return "validation", rule
+    elif text in ("one-half", "test-balanced-grid"):
+        return "test", threshold_rule(text.removeprefix("test-"))
+    raise ConfigError(
+        f"unknown threshold {text!r}",
+        hint="choose validation-balanced, validation-youden, validation-sensitivity-S, validation-cost-C, one-half or "
+        "test-balanced-grid",
+    )
+
+
+def threshold_words(text: str) -> str:
+    """``validation-balanced`` as "the threshold that brings NR and AR closest, chosen on the validation split"."""
+    where, rule = placed_rule(text)
+    words = RULES[rule.name].format(f"{rule.number:g}")
+    if rule.name == "one-half":
+        return words
+    split = "the validation split" if where == "validation" else "THE TEST SET ITSELF"
+    return f"the threshold {words}, chosen on {split}"
 
 
 def choose_threshold(
     abnormal: NDArray[np.bool_], scores: NDArray[np.float64], rule: ThresholdRule
 ) -> float:
-    """The threshold of ``rule`` on these units; both classes must be there, and scores be logits for half and grid."""
-    if rule.name == "half":
+    """The threshold of ``rule`` on these units; both classes must be there, and logits for `OF_PROBABILITIES`."""
+    if rule.name == "one-half":
         return 0.0
-    if rule.name == "balance":
+    if rule.name == "balanced":
         return balanced_threshold(abnormal, scores)
-    candidates = all_thresholds(scores) if rule.name != "grid" else _grid(scores)
+    candidates = all_thresholds(scores) if rule.name != "balanced-grid" else _grid(scores)
     x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
     missed = np.searchsorted(x, candidates, side="right").astype(np.float64)
     right = np.searchsorted(y, candidates, side="right").astype(np.float64)
@@ -79,12 +114,12 @@ def threshold_draws(
 ) -> NDArray[np.float64]:
     """The threshold that ``rule`` chooses when patient p counts ``weights[d, p]`` times, ``(D,)``.
 
-    Candidates are those of the units as they are; of more than 2 x 2,048 a part is tried, spread evenly over all and
+    Candidates are those of the units as they are; of more than 2 x 1,024 a part is tried, spread evenly over all and
     over those next to abnormal units. A draw without normals has nan.
     """
-    if rule.name == "half":
+    if rule.name == "one-half":
         return np.zeros(len(weights))
-    candidates = _grid(units.scores) if rule.name == "grid" else _thinned(units)
+    candidates = _grid(units.scores) if rule.name == "balanced-grid" else _thinned(units)
     codes = np.unique(units.patients, return_inverse=True)[1]
     bins = np.searchsorted(candidates, units.scores, side="left")
     size = weights.shape[1], len(candidates) + 1
@@ -112,13 +147,13 @@ def _best(
     if rule.name == "sensitivity":
         reached: NDArray[np.intp] = np.count_nonzero(ar >= rule.number - SLACK, axis=1) - 1
         return reached
-    worst = {
-        "balance": np.abs(nr - ar),
-        "grid": np.abs(nr - ar),
-        "youden": -(ar + nr),
-        "cost": rule.number * missed - right,
-    }[rule.name]
-    return np.asarray(np.argmin(np.round(worst, 12), axis=1))  # equal shares of other counts
+    if rule.name == "cost":
+        loss = rule.number * missed - right
+    elif rule.name == "youden":
+        loss = -(ar + nr)
+    else:
+        loss = np.abs(nr - ar)
+    return np.asarray(np.argmin(np.round(loss, 12), axis=1))  # equal shares of other counts
 
 
 def _grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -40,6 +40,9 @@ class Row(_Data):
     subgroup: str = Field(
         default="", description="empty for all units; else which units, as 'finding: cancer'"
     )
+    diagnostic: bool = Field(
+        default=False, description="the lesion's box placed the patches: never ranked"
+    )
     values: dict[str, Value] = Field(description="metric to value; the catalogue says what each is")
     n_pos: int = Field(description="abnormal units")
     n_neg: int = Field(description="normal units")
@@ -74,6 +77,27 @@ class Row(_Data):
         return values
 
 
+class CurvePoint(_Data):
+    """The AUC with so many patches a slice."""
+
+    level: Level = Field(description="what a unit is")
+    patches: int = Field(description="patches a slice")
+    auc: Value = Field(description="AUC with its interval")
+
+
+class Looked(_Data):
+    """Whether the scores are high where the lesions are, on the abnormal volumes that have a box."""
+
+    rule: str = Field(description="what counts as a hit, in words")
+    n_volumes: int = Field(description="volumes with a box")
+    n_slices: int = Field(description="annotated slices; 0 where patches cannot be asked")
+    slice_hit: Value = Field(description="volumes whose highest slice is at a lesion")
+    slice_chance: float = Field(description="the same for a slice drawn at random")
+    patch_hit: Value = Field(description="annotated slices whose highest patch is on the lesion")
+    patch_chance: float | None = Field(description="the same for a patch drawn at random")
+    detection: dict[str, Value] = Field(description="the official metric of DBTex, by name")
+
+
 class Score(_Data):
     """All rows of one set of predictions, and the protocol that they were scored with."""
 
@@ -83,7 +107,15 @@ class Score(_Data):
     patches: int = Field(
         description="patches a slice that were used; the least where slices differ"
     )
+    inference: str = Field(
+        default="", description="random, grid or oracle patches; empty where not known"
+    )
     rows: tuple[Row, ...] = Field(description="the method and its references at every level")
+    patch_curve: tuple[CurvePoint, ...] = Field(
+        default=(), description="AUC by the number of patches"
+    )
+    looked: Looked | None = Field(default=None, description="where it looked; null without boxes")
+    notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
 
     def to_json(self) -> str:
         """One text for equal scores."""

@@ -118,6 +118,7 @@ class TableRow:
     single: bool = False
     epochs_done: int | None = None
     epochs_planned: int | None = None
+    diagnostic: bool = False
     failure: str = ""
     differences: Mapping[str, Difference] = field(default_factory=dict)
     paper_source: str = ""

@@ -4,12 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.predictions import (
-    COLUMNS,
-    parse_predictions,
-    read_predictions,
-    without_actionable,
-)
+from dbtssl.evaluation.prediction_schema import REQUIRED
+from dbtssl.evaluation.predictions import parse_predictions, read_predictions
+from dbtssl.evaluation.selection import without_actionable
 
 
 def changed(table, column, row, value):
@@ -55,7 +52,7 @@ def test_a_broken_file(tmp_path):
         read_predictions(tmp_path / "p.parquet")
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", REQUIRED)
 def test_a_missing_column(make_table, column):
     with pytest.raises(DataError, match=f"test: missing columns {column};"):
         parse_predictions(make_table(patients=2, positives=1).drop_columns([column]), "test")

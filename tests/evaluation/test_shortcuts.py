@@ -15,10 +15,11 @@ def test_shortcuts_come_from_metadata_alone(make_table):
     keep = [not (r["patient"] == "P000" and r["view"] == "lmlo") for r in table.to_pylist()]
     p = parse_predictions(table.filter(keep))
     sets = shortcut_sets(p, *score_sets(p, Mean(), Max()))
-    slices, volumes = sets["volumes in the study"]
+    slices, volumes, breasts, patients = sets["volumes in the study"]
     assert volumes.scores.tolist() == [-1, -2, -2, -2, -2, -2, -2]
     assert set(slices.scores[p.volume == 0]) == {-1}
-    slices, volumes = sets["frames in the volume"]
+    assert breasts.scores.tolist() == patients.scores.tolist() == [-1, -2, -2, -2]
+    slices, volumes = sets["frames in the volume"][:2]
     assert volumes.scores.tolist() == p.n_slices.tolist()
     np.testing.assert_array_equal(slices.scores, p.n_slices[p.volume])
 

@@ -10,9 +10,10 @@ from torch import nn
 
 from dbtssl.data.records import SliceRef
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.prediction_schema import SCHEMA
 from dbtssl.inference.dataset import FixedPatches, read_patches
 from dbtssl.inference.patches import PatchRule
-from dbtssl.inference.predict import SCHEMA, predict, single_device
+from dbtssl.inference.predict import predict, single_device
 from dbtssl.interfaces import Labelled
 from dbtssl.testing.toy_slices import toy_labelled
 
@@ -54,10 +55,18 @@ def test_one_row_a_slice_with_what_the_records_say(labelled, table):
         assert row["view"] == volume.view
         assert row["label"] == volume.label
         assert row["n_slices"] == volume.n_slices
+        assert (row["rows"], row["columns"]) == (volume.rows, volume.columns)
+        assert [(b["x"], b["y"], b["label"]) for b in row["boxes"]] == [
+            (b.x, b.y, b.label) for b in volume.boxes if b.z == row["z"]
+        ]
+    assert sum(len(r["boxes"]) for r in rows) == 2
     expected = [bool(a) for labels in labelled.abnormal for a in labels]
     assert [r["abnormal"] for r in rows] == expected
     assert any(expected)
     assert table.schema.metadata == {
+        b"schema": b"2",
+        b"split": b"",
+        b"inference": b"random",
         b"patch_size": b"24",
         b"min_tissue": b"0.01",
         b"count": b"6",
