@@ -78,8 +78,8 @@ def _sets(run: Run) -> Sets:
     for row in run.record.rows:
         if row.score:
             levels = out.setdefault(row.method, {})
-            for level, units in run.sets(row).items():
-                levels.setdefault(level, []).append(units)
+            for units in run.units(row).sets:
+                levels.setdefault(units.level, []).append(units)
     return out
 
 
@@ -194,7 +194,7 @@ def _patients(run: Run) -> dict[str, str]:
     row = next((row for row in run.record.rows if row.score), None)
     if row is None:
         return {}
-    found = run.predictions(row)
+    found = run.units(row).predictions
     return dict(zip(found.volumes, found.patients, strict=True))
 
 

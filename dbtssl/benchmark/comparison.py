@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, ValidationError
 
+from dbtssl.benchmark.rows import AGGREGATORS, aggregator
 from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.units import test_units
 from dbtssl.config import Config, canonical_json, result_fields
 from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
 from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
 from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
 from dbtssl.evaluation.power import smallest_difference
-from dbtssl.evaluation.predictions import read_predictions, without_actionable
 from dbtssl.evaluation.protocol import protocol
-from dbtssl.evaluation.units import score_sets
 from dbtssl.evaluation.values import Score
 from dbtssl.report.table import Compared, Tie
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dbtssl.benchmark.rows import Resolved
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
     from dbtssl.evaluation.units import ScoreSet
@@ -49,13 +48,11 @@ class Comparison(Config):
         return Compared(self.baseline, self.differences, self.ties, self.notes)
 
 
-def comparison_stage(
-    spec: Spec, resolved: Resolved, parts: Sequence[tuple[str, int, Output, Output]]
-) -> Stage:
+def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) -> Stage:
     """Compare ``parts``: row, seed, and the outputs of its prediction and its score."""
 
     def run(folder: Path) -> None:
-        found = _comparison(spec, resolved, parts)
+        found = _comparison(spec, parts)
         write_atomic(folder / FILE, canonical_json(found))
 
     return Stage(
@@ -65,7 +62,7 @@ def comparison_stage(
         config={
             "baseline": _baseline(spec, [name for name, *_ in parts]),
             "protocol": result_fields(protocol(spec.protocol)),
-            "aggregators": {"patch": resolved.patch.key(), "slice": resolved.slice.key()},
+            "aggregators": {place: aggregator(spec, place).key() for place in AGGREGATORS},
             "rows": [[name, seed] for name, seed, *_ in parts],
         },
         parents={
@@ -88,18 +85,12 @@ def read_comparison(folder: Path) -> Comparison:
         ) from None
 
 
-def _comparison(
-    spec: Spec, resolved: Resolved, parts: Sequence[tuple[str, int, Output, Output]]
-) -> Comparison:
+def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) -> Comparison:
     chosen = protocol(spec.protocol)
-    patch, slice_ = resolved.patch.build(), resolved.slice.build()
     sets: dict[Level, dict[str, list[ScoreSet]]] = {}
     values: dict[tuple[Level, str, str], list[float | None]] = {}
     for name, _, predicted, scored in parts:
-        test = read_predictions(predicted.folder / "test.parquet")
-        if chosen.actionable == "drop":
-            test = without_actionable(test)
-        for units in score_sets(test, patch, slice_):
+        for units in test_units(spec, predicted.folder, scored.folder).sets:
             sets.setdefault(units.level, {}).setdefault(name, []).append(units)
         score = Score.from_json((scored.folder / "score.json").read_text(encoding="utf-8"))
         for row in score.rows:
@@ -112,7 +103,7 @@ def _comparison(
     ties: list[Tie] = []
     notes: list[str] = []
     for level, methods in sets.items():
-        if len(methods) < 2:
+        if len(methods) < 2 or chosen.diagnostic:
             continue
         if baseline:
             to_baseline = compare(methods, baseline, confidence=chosen.confidence)
@@ -123,7 +114,13 @@ def _comparison(
             means = {n: _mean(values.get((level, n, metric), [])) for n in methods}
             if best := _best(means, metric):
                 scored_methods = {n: s for n, s in methods.items() if means[n] is not None}
-                for name in indistinguishable(scored_methods, best, metric=metric):
+                for name in indistinguishable(
+                    scored_methods,
+                    best,
+                    metric=metric,
+                    confidence=chosen.confidence,
+                    rule=chosen.specificity_rule,
+                ):
                     first = methods[name][0].evaluation_set
                     ties.append(Tie(method=name, level=level, metric=metric, evaluation_set=first))
     return Comparison(

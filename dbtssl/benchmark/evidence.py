@@ -11,10 +11,8 @@ import numpy as np
 from dbtssl.benchmark.looked import looked
 from dbtssl.benchmark.record import record_table
 from dbtssl.data.records import Label
-from dbtssl.evaluation.curves import patch_curve, reliability, roc_band
+from dbtssl.evaluation.curves import reliability, roc_band
 from dbtssl.evaluation.protocol import protocol
-from dbtssl.evaluation.units import score_sets
-from dbtssl.evaluation.values import Score
 from dbtssl.report.html.content import Content, MethodRuns, Provenance, Seed
 
 if TYPE_CHECKING:
@@ -60,27 +58,22 @@ def report_content(run: Run) -> Content:
 def _methods(run: Run) -> tuple[MethodRuns, ...]:
     found: dict[str, list[Seed]] = {}
     for row in run.record.rows:
-        if not row.score or (output := run.store.open("score", row.score)) is None:
-            continue
-        score = Score.from_json((output.folder / "score.json").read_text(encoding="utf-8"))
-        found.setdefault(row.method, []).append(_seed(run, row, score))
+        if row.score and not row.failure:
+            found.setdefault(row.method, []).append(_seed(run, row))
     return tuple(
         MethodRuns(name, tuple(seeds), _bands(run, seeds)) for name, seeds in found.items()
     )
 
 
-def _seed(run: Run, row: RowRecord, score: Score) -> Seed:
-    predictions = run.predictions(row)
-    units = {s.level: s for s in score_sets(predictions, *run.aggregators)}
-    rows = {r.level: r for r in score.rows if r.kind == "method"}
+def _seed(run: Run, row: RowRecord) -> Seed:
+    score, chosen = run.score(row), protocol(run.spec.protocol)
+    rows = {r.level: r for r in score.rows if r.kind == "method" and not r.subgroup}
     scored = {
-        level: s
-        for level, s in units.items()
-        if s.abnormal.any() and not s.abnormal.all() and level in rows
+        s.level: s
+        for s in run.units(row).sets
+        if s.abnormal.any() and not s.abnormal.all() and s.level in rows
     }
-    chosen = protocol(run.spec.protocol)
-    curve = patch_curve(predictions, *run.aggregators, chosen) if scored else {}
-    prevalence = float(run.predictions(row, "val").abnormal.mean())
+    prevalence = float(run.validation(row).abnormal.mean())
     reliable = (
         reliability(scored["slice"], prevalence, chosen.confidence)
         if "slice" in scored and 0 < prevalence < 1
@@ -90,7 +83,8 @@ def _seed(run: Run, row: RowRecord, score: Score) -> Seed:
         seed=row.seed,
         sets=scored,
         rows=rows,
-        patch_curve=curve,
+        patch_curve=score.patch_curve,
+        looked=score.looked,
         reliability=reliable,
         pretraining=_log(run, row, "pretrain"),
         finetuning=_log(run, row, "finetune"),
@@ -200,22 +194,19 @@ def _provenance(run: Run) -> Provenance:
         output = run.store.open(stage.stage, stage.key)
         seconds[stage.key] = "" if output is None else f"{output.seconds:,.0f}"
     hashes = {"request": record.request, "data": record.data, "split": record.split}
-    sets = {f"evaluation set, {row.level}s": row.evaluation_set for row in record_rows(run)}
+    scored = next((row for row in record.rows if row.score), None)
+    rows = run.score(scored).rows if scored else ()
+    sets = {
+        f"evaluation set, {row.level}s": row.evaluation_set
+        for row in rows
+        if row.kind == "method" and not row.subgroup
+    }
     return Provenance(
         hashes=hashes | sets,
         environment=record.environment,
         config=without_folders(record.spec),
         stages=[(s.stage, s.of, s.key, seconds[s.key]) for s in record.stages],
     )
-
-
-def record_rows(run: Run) -> Sequence[Any]:
-    """The rows of the run's first score."""
-    for row in run.record.rows:
-        if row.score and (output := run.store.open("score", row.score)):
-            text = (output.folder / "score.json").read_text(encoding="utf-8")
-            return [r for r in Score.from_json(text).rows if r.kind == "method"]
-    return ()
 
 
 def without_folders(value: Any, key: str = "") -> Any:

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dbtssl.data.records import Label, Rect, SliceRef
-from dbtssl.evaluation.units import score_sets
 from dbtssl.report.html.content import Example, Looked, Profile
 
 if TYPE_CHECKING:
@@ -41,15 +40,15 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     """Profiles and examples of the first seed of ``method``: what it missed, what it found, false alarms."""
     seed = method.seeds[0]
     row = next(r for r in run.record.rows if (r.method, r.seed) == (method.name, seed.seed))
-    predictions = run.predictions(row)
-    slices, volumes = score_sets(predictions, *run.aggregators)[:2]
+    units = run.units(row)
+    predictions, (slices, volumes) = units.predictions, units.sets[:2]
     threshold = seed.rows["volume"].threshold if "volume" in seed.rows else None
     order = _order(predictions, volumes.scores, threshold)
     profiles = tuple(_profile(predictions, slices.scores, found) for found in _first(order, STRIPS))
     if dataset is None:
         missing = "The prepared data set is not at hand any more, so no slice is shown."
         return Looked(method.name, seed.seed, profiles, missing=missing)
-    table = run.file(row)
+    table = run.folder_of(row, "predict") / "test.parquet"
     examples = tuple(
         _example(dataset, predictions, slices.scores, str(table), found)
         for found in _first(_of_different_patients(predictions, order), EXAMPLES)

@@ -19,6 +19,7 @@ from dbtssl.benchmark.runs import PAGE, Run
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields
 from dbtssl.errors import PluginError
+from dbtssl.report.query import screen
 from dbtssl.report.terminal import print_table
 from dbtssl.report.write import write_table
 
@@ -49,7 +50,7 @@ def benchmark(spec: Spec, out: Path) -> Record:
         write_record(record, folder)
     table = record_table(record, store)
     written = write_table(table, folder)
-    print_table(table)
+    print_table(screen(table))
     found = len(record.stages) - executed
     print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
     page = folder / PAGE

@@ -108,7 +108,7 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
         for row in resolved.rows
         for seed in spec.seeds
     )
-    comparison = _compare(executor, spec, resolved, scored)
+    comparison = _compare(executor, spec, scored)
     return Outcome(data, scored, tuple(executor.lines), executor.executed, comparison)
 
 
@@ -134,7 +134,7 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
                 scored.append(_row(executor, Context(spec, data), row, seed, resolved))
     if len(resolved.rows) > 1:
         if len(scored) == len(resolved.rows) * len(spec.seeds) and executor.executed == 0:
-            _compare(executor, spec, resolved, scored)
+            _compare(executor, spec, scored)
         else:
             executor.later("compare", "all rows")
     return executor.lines
@@ -171,7 +171,7 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
     return Scored(row, seed, stage.key, keys, epochs)
 
 
-def _compare(executor: Executor, spec: Spec, resolved: Resolved, scored: Sequence[Scored]) -> str:
+def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
     """The key of the stage that compares the rows that have a score; empty where there are fewer than two."""
     parts = []
     for one in scored:
@@ -183,7 +183,7 @@ def _compare(executor: Executor, spec: Spec, resolved: Resolved, scored: Sequenc
             parts.append((one.row.name, one.seed, predicted, output))
     if len({name for name, *_ in parts}) < 2:
         return ""
-    stage = comparison_stage(spec, resolved, parts)
+    stage = comparison_stage(spec, parts)
     executor.get(stage)
     return stage.key
 

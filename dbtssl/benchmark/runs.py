@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from dbtssl.benchmark.record import RECORD, Record
 from dbtssl.benchmark.spec import Spec
 from dbtssl.benchmark.store import Store
+from dbtssl.benchmark.units import part_of, test_units
 from dbtssl.config import validate
 from dbtssl.errors import DataError
-from dbtssl.evaluation.predictions import read_predictions, without_actionable
-from dbtssl.evaluation.protocol import protocol
-from dbtssl.evaluation.units import score_sets
-from dbtssl.plugins.registry import registry
+from dbtssl.evaluation.values import Score
 
 if TYPE_CHECKING:
     from dbtssl.benchmark.record import RowRecord
     from dbtssl.benchmark.store import Output
+    from dbtssl.benchmark.units import Units
     from dbtssl.data.store import PreparedDataset
     from dbtssl.evaluation.predictions import Predictions
-    from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.interfaces import Aggregator, Level
 
 
 PAGE = "report.html"
-Part = Literal["val", "test"]
 
 
 @dataclass(frozen=True)
@@ -50,37 +46,34 @@ class Run:
         """The specification, resolved, as it was run."""
         return validate(Spec, self.record.spec, file=f"{self.folder / RECORD}")
 
-    @cached_property
-    def aggregators(self) -> tuple[Aggregator, Aggregator]:
-        """Patches to slice, and slices to volume."""
-        chosen = self.spec.aggregate
-        build = partial(registry().build, "aggregator")
-        return build(chosen.patch, {}), build(chosen.slice, {})
-
     def output(self, row: RowRecord, stage: str) -> Output | None:
         """The output of a stage of a row; None where the row had no such stage, or the store has it no more."""
         key = row.stages.get(stage, "")
         return self.store.open(stage, key) if key else None
 
-    def file(self, row: RowRecord, part: Part = "test") -> Path:
-        """Where the predictions of ``row`` lie; `DataError` where they are not there any more."""
-        output = self.output(row, "predict")
+    def folder_of(self, row: RowRecord, stage: str) -> Path:
+        """The folder of a stage of ``row``; `DataError` where it is not there any more."""
+        key = row.score if stage == "score" else row.stages.get(stage, "")
+        output = self.store.open(stage, key) if key else None
         if output is None:
             raise DataError(
-                f"{self.folder}: the predictions of {row.method}, seed {row.seed}, are not in the store",
+                f"{self.folder}: stage {stage} of {row.method}, seed {row.seed}, is not in the store",
                 hint="run the same benchmark again; only what is missing is made",
             )
-        return output.folder / f"{part}.parquet"
+        return output.folder
 
-    def predictions(self, row: RowRecord, part: Part = "test") -> Predictions:
-        """The predictions of ``row`` that its protocol counts."""
-        found = read_predictions(self.file(row, part))
-        drop = protocol(self.spec.protocol).actionable == "drop"
-        return without_actionable(found) if drop else found
+    def units(self, row: RowRecord) -> Units:
+        """The test predictions of ``row`` and their units."""
+        return test_units(self.spec, self.folder_of(row, "predict"), self.folder_of(row, "score"))
 
-    def sets(self, row: RowRecord) -> dict[Level, ScoreSet]:
-        """The test units of ``row`` with their scores, by level."""
-        return {s.level: s for s in score_sets(self.predictions(row), *self.aggregators)}
+    def validation(self, row: RowRecord) -> Predictions:
+        """The validation predictions of ``row``."""
+        return part_of(self.spec, self.folder_of(row, "predict"), "val")
+
+    def score(self, row: RowRecord) -> Score:
+        """What the score stage of ``row`` left."""
+        text = (self.folder_of(row, "score") / "score.json").read_text(encoding="utf-8")
+        return Score.from_json(text)
 
     def dataset(self) -> PreparedDataset | None:
         """The prepared data set; None where it is not there any more, or is another one by now."""

@@ -46,12 +46,15 @@ def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | 
     from dbtssl.benchmark.record import record_table
     from dbtssl.benchmark.runs import open_run
     from dbtssl.data.arrays import write_bytes
-    from dbtssl.report.query import select
+    from dbtssl.report.query import overview, select
     from dbtssl.report.terminal import print_table
-    from dbtssl.report.write import render
+    from dbtssl.report.write import TO_READ, render
 
     opened = open_run(run)
-    table = select(record_table(opened.record, opened.store), where=where, sort=sort, columns=cols)
+    table = record_table(opened.record, opened.store)
+    if not where and form in TO_READ:
+        table = overview(table)
+    table = select(table, where=where, sort=sort, columns=cols)
     if form == "terminal" and out is None:
         print_table(table)
         return

@@ -1,4 +1,4 @@
-"""Curves of a report: ROC with its band, reliability, and the AUC by the number of patches."""
+"""Curves of a report: ROC with its band, and reliability."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ from scipy.stats import rankdata
 
 from dbtssl.evaluation.calibration import undo_resampling
 from dbtssl.evaluation.clustered import patient_draws, proportion_interval
-from dbtssl.evaluation.intervals import auc_value, too_few_patients
-from dbtssl.evaluation.units import score_sets
+from dbtssl.evaluation.intervals import too_few_patients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.predictions import Predictions
-    from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.evaluation.values import Value
-    from dbtssl.interfaces import Aggregator, Level
 
 BAND_DRAWS = 1000  # a pointwise 2.5 % point then rests on 25 draws
 MOST_CUTS = 400  # of a drawn curve; a set with fewer distinct scores keeps all of them
@@ -125,15 +120,3 @@ def reliability(units: ScoreSet, prevalence: float, confidence: float) -> tuple[
         predicted, observed = expit(logits[among]).mean(), units.abnormal[among].mean()
         out.append(Bin(float(predicted), float(observed), low, high))
     return tuple(out)
-
-
-def patch_curve(
-    predictions: Predictions, patch: Aggregator, slice_: Aggregator, protocol: Protocol
-) -> dict[Level, tuple[Value, ...]]:
-    """The AUC when the first 1, 2, ... M patches of every slice are used (SIFT-DBT, Fig. 3), by level."""
-    most = int(np.diff(predictions.offsets).min())
-    out: dict[Level, list[Value]] = {}
-    for n in range(1, most + 1):
-        for units in score_sets(predictions, patch, slice_, n):
-            out.setdefault(units.level, []).append(auc_value(units, protocol))
-    return {level: tuple(values) for level, values in out.items()}

@@ -81,7 +81,7 @@ def _line(entry: Entry, score: Score, row: Row, names: Mapping[str, str]) -> Tab
         kind=row.kind,
         method=row.name,
         level=row.level,
-        subgroup=getattr(row, "subgroup", ""),
+        subgroup=row.subgroup,
         cells={name: Cell(value) for name, value in row.values.items()},
         n_pos=row.n_pos,
         n_neg=row.n_neg,
@@ -95,6 +95,7 @@ def _line(entry: Entry, score: Score, row: Row, names: Mapping[str, str]) -> Tab
         protocol=f"{protocol.name} {protocol.version}",
         protocol_digest=protocol.digest,
         evaluation_set=row.evaluation_set,
+        diagnostic=row.diagnostic,
     )
     if row.kind != "method":
         return line
@@ -116,6 +117,7 @@ def _failed(entry: Entry, beside: TableRow) -> TableRow:
         protocol=beside.protocol,
         protocol_digest=beside.protocol_digest,
         evaluation_set=beside.evaluation_set,
+        diagnostic=beside.diagnostic,
         failure=entry.failure or "the run failed",
         **_run(entry),
     )
@@ -179,8 +181,10 @@ def _mean(seeds: Sequence[TableRow]) -> TableRow:
 
 
 def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
-    """Mark the best and the second value of each metric; where all are equal there is no best."""
+    """Mark the best and the second value of each metric; where all are equal, or diagnostic, there is no best."""
     out = list(lines)
+    if any(line.diagnostic for line in out):
+        return out
     for name, metric in CATALOGUE.items():
         if not metric.better:
             continue

@@ -23,6 +23,7 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda a, b: a >= b,
     "<=": lambda a, b: a <= b,
 }
+ON_SCREEN = ("slice", "volume")
 MANY = 20  # names that a hint lists
 
 
@@ -37,6 +38,23 @@ def select(table: Table, *, where: str = "", sort: str = "", columns: str = "") 
         rows = _sorted(rows, sort)
     chosen = tuple(c.name for c in _columns(columns, "--cols")) if columns.strip() else ()
     return replace(table, rows=tuple(rows), columns=chosen or table.columns)
+
+
+def overview(table: Table) -> Table:
+    """The table without subgroups, which are many; CSV, JSON and Parquet have them."""
+    return replace(table, rows=tuple(row for row in table.rows if not row.subgroup))
+
+
+def screen(table: Table) -> Table:
+    """What is printed at the end of a run: slices and volumes, and a note on how to see the rest."""
+    rows = tuple(r for r in table.rows if r.level in ON_SCREEN and not r.subgroup)
+    rest = [r for r in table.rows if r.level not in ON_SCREEN or r.subgroup]
+    if not rest:
+        return table
+    levels = [f"{level} level" for level in dict.fromkeys(r.level for r in rest if not r.subgroup)]
+    more = [*levels, *(["subgroups"] if any(r.subgroup for r in rest) else [])]
+    note = f"Not shown here: {', '.join(more)}; `dbtssl table` and the files have them."
+    return replace(table, rows=rows, notes=(*table.notes, note))
 
 
 def _where(rows: Sequence[TableRow], text: str) -> Sequence[TableRow]:

@@ -12,6 +12,7 @@ from dbtssl.report.json_ import table_json
 from dbtssl.report.latex import latex
 from dbtssl.report.markdown import markdown
 from dbtssl.report.parquet import parquet
+from dbtssl.report.query import overview
 from dbtssl.report.terminal import plain_text
 from dbtssl.report.tidy import tidy_csv
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from dbtssl.report.table import Table
 
+TO_READ = ("markdown", "latex", "terminal")
 FORMATS: dict[str, tuple[str, Callable[[Table], str | bytes]]] = {
     "markdown": ("table.md", markdown),
     "latex": ("table.tex", latex),
@@ -39,11 +41,14 @@ def render(table: Table, form: str) -> bytes:
 
 def write_table(table: Table, folder: Path) -> list[Path]:
     """Write ``table.md``, ``.tex``, ``.csv``, ``.parquet``, ``.json`` and ``.txt`` into ``folder``, byte-identical for
-    equal tables.
+    equal tables. Those for reading leave out subgroups; the others have every row and metric.
 
     The folder is made. `DataError` where it cannot be written to; files that are there stay as they were.
     """
-    contents = {name: render(table, form) for form, (name, _) in FORMATS.items()}
+    contents = {
+        name: render(overview(table) if form in TO_READ else table, form)
+        for form, (name, _) in FORMATS.items()
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_replace(folder / name, content) for name, content in contents.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.audit import Finding
     from dbtssl.evaluation.curves import Band, Bin
     from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.evaluation.values import Row, Value
+    from dbtssl.evaluation.values import CurvePoint, Row
+    from dbtssl.evaluation.values import Looked as Localised
     from dbtssl.interfaces import Level
     from dbtssl.report.table import Table
 
@@ -29,7 +30,8 @@ class Seed:
     seed: int
     sets: Mapping[Level, ScoreSet]
     rows: Mapping[Level, Row]
-    patch_curve: Mapping[Level, tuple[Value, ...]] = field(default_factory=dict)
+    patch_curve: tuple[CurvePoint, ...] = ()
+    looked: Localised | None = None
     reliability: tuple[Bin, ...] = ()
     pretraining: Log = ()
     finetuning: Log = ()

@@ -82,15 +82,15 @@ def patch_figure(methods: Sequence[MethodRuns], levels: Sequence[Level]) -> Mark
     figure, axes = panels(len(levels), WIDTH, 3.4)
     for ax, level in zip(axes, levels, strict=True):
         for i, method in enumerate(methods):
-            curves = [s.patch_curve[level] for s in method.seeds if level in s.patch_curve]
-            if not curves:
+            curves = [[p for p in s.patch_curve if p.level == level] for s in method.seeds]
+            if not all(curves):
                 continue
-            n = np.arange(1, min(map(len, curves)) + 1)
-            values = np.array([[v.value for v in c[: len(n)]] for c in curves], dtype=float)
+            n = [p.patches for p in curves[0]]
+            values = np.array([[p.auc.value for p in curve] for curve in curves], dtype=float)
             ax.plot(n, 100 * values.mean(axis=0), marker="o", markersize=3, **series(i))
-            if len(curves) == 1 and i < BANDS and all(v.low is not None for v in curves[0]):
-                low = [100 * (v.low or 0) for v in curves[0]]
-                high = [100 * (v.high or 0) for v in curves[0]]
+            known = [v for p in curves[0] if (v := p.auc).low is not None and v.high is not None]
+            if len(curves) == 1 and i < BANDS and len(known) == len(n):
+                low, high = ([100 * getattr(v, end) for v in known] for end in ("low", "high"))
                 ax.fill_between(n, low, high, color=series(i)["color"], alpha=0.13, lw=0)
         ax.axhline(50, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
         ax.set(xlabel="patches a slice", ylabel="AUC, %", title=f"{level} level")

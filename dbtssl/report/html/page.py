@@ -21,7 +21,8 @@ from dbtssl.report.cells import clean
 from dbtssl.report.html import figures
 from dbtssl.report.html.looks import heat_slice, plain_slice, score_range, strip
 from dbtssl.report.html.svg import SERIES, plotting
-from dbtssl.report.html.tables import audit_rows, html_tables
+from dbtssl.report.html.tables import audit_rows, html_tables, place_rows
+from dbtssl.report.query import ON_SCREEN
 
 if TYPE_CHECKING:
     from dbtssl.interfaces import Level
@@ -55,6 +56,8 @@ def html_page(content: Content) -> str:
         figures=drawn,
         strips=_strips(content.looked),
         slices=_slices(content.looked),
+        places=place_rows(content.methods),
+        rule=next((s.looked.rule for m in content.methods for s in m.seeds if s.looked), ""),
         audit=audit_rows(content.audit),
         version=dbtssl.__version__,
         config=json.dumps(content.provenance.config, indent=2, sort_keys=True),
@@ -88,7 +91,11 @@ def _figures(content: Content) -> dict[str, Any]:
         level for level in ("volume", "slice") if all(level in m.seeds[0].sets for m in methods)
     ]
     out["roc"] = [figures.roc_figure(methods, x, SENSITIVITIES) for x in levels]
-    curves = [x for x in levels if any(s.patch_curve.get(x) for m in methods for s in m.seeds)]
+    curves = [
+        x
+        for x in levels
+        if any(p.level == x for m in methods for s in m.seeds for p in s.patch_curve)
+    ]
     if curves:
         out["patches"] = figures.patch_figure(methods, curves)
     out["scores"] = [figures.histogram_figure(methods, level) for level in levels]
@@ -111,7 +118,9 @@ def _forest(content: Content) -> list[tuple[str, int, float, float | None, float
             None if d.high is None else 100 * d.high,
         )
         for row in content.table.rows
-        if (d := row.differences.get("auc")) is not None and d.difference is not None
+        if row.level in ON_SCREEN
+        and (d := row.differences.get("auc")) is not None
+        and d.difference is not None
     ]
 
 

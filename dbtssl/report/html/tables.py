@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbtssl.evaluation.detection import PRIMARY
+from dbtssl.evaluation.values import Value
 from dbtssl.report.audit import sentence
 from dbtssl.report.cells import clean, heading_text, interval_text, p_text, value_text
 from dbtssl.report.columns import DELTA, METHOD, own, shared, shown_columns
+from dbtssl.report.query import ON_SCREEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbtssl.evaluation.audit import Finding
     from dbtssl.report.columns import Column
+    from dbtssl.report.html.content import MethodRuns
     from dbtssl.report.table import Table, TableRow
 
 
@@ -48,9 +52,10 @@ class HtmlRow:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """One group of rows that may be ranked together, with what all of them share."""
+    """One group of rows that may be ranked together, with what all of them share; ``main`` ones stand first."""
 
     ident: str
+    main: bool
     heading: str
     common: str
     columns: tuple[HtmlColumn, ...]
@@ -66,6 +71,7 @@ def html_tables(table: Table, colours: Mapping[str, int]) -> tuple[HtmlTable, ..
         out.append(
             HtmlTable(
                 ident=f"table-{number}",
+                main=first.level in ON_SCREEN and not first.subgroup,
                 heading=heading_text(first),
                 common=", ".join(shared(rows)),
                 columns=tuple(HtmlColumn(c.label, c.meaning, c.numeric) for c in columns),
@@ -112,6 +118,33 @@ def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> HtmlCell:
         classes=classes if column.numeric else f"words {classes}".strip(),
         title=clean(title),
     )
+
+
+def place_rows(methods: Sequence[MethodRuns]) -> list[HtmlRow]:
+    """Where each seed looked: slices and patches at lesions with what chance would give, and the detection metric."""
+    out = []
+    for colour, method in enumerate(methods):
+        for seed in method.seeds:
+            found = seed.looked
+            if found is None:
+                continue
+            chances = (found.slice_chance, found.patch_chance)
+            values = (found.slice_hit, found.patch_hit, found.detection.get(PRIMARY, Value()))
+            cells = [HtmlCell(clean(method.name), f"seed {seed.seed}", key=clean(method.name))]
+            for value, chance in zip(values, (*chances, None), strict=True):
+                below = [interval_text("auc", value)]
+                if chance is not None and value.value is not None:
+                    below.append(f"chance {100 * chance:.1f}")
+                cells.append(
+                    HtmlCell(
+                        value_text("auc", value),
+                        " ".join(filter(None, below)),
+                        key="" if value.value is None else f"{value.value:.9g}",
+                        title=clean(value.reason),
+                    )
+                )
+            out.append(HtmlRow(tuple(cells), "", colour))
+    return out
 
 
 def audit_rows(findings: Sequence[Finding]) -> list[HtmlRow]:
