@@ -152,6 +152,10 @@ class Spec(Config):
     methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
     protocol: str = Field(default="strict", description="name of the protocol")
+    baseline: str = Field(
+        default="",
+        description="the row that the others are compared with; default: random-init, where it is a row",
+    )
     data: DataSpec = Field(default=DataSpec(), description="where the volumes come from")
     prepare: Tables = Field(default_factory=dict, description="keys of PrepareConfig")
     split: SplitSpec = Field(default=SplitSpec(), description="the split")
@@ -174,6 +178,13 @@ class Spec(Config):
         description="what is measured on validation patients while a method is pretrained",
     )
     run: RunSpec = Field(default=RunSpec(), description="how it is run")
+
+    @model_validator(mode="after")
+    def _a_row(self) -> Spec:
+        if self.baseline and self.baseline not in self.methods:
+            near = did_you_mean(self.baseline, list(self.methods))
+            raise ValueError(f"baseline {self.baseline!r} is none of the rows.{near}")
+        return self
 
     @field_validator("methods", "seeds")
     @classmethod
