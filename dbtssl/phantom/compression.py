@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import Tensor
 
 from dbtssl.phantom.config import FIELD_OF_VIEW
@@ -38,6 +39,8 @@ FAN = 0.45  # how much the breast narrows from chest wall to nipple
 NIPPLE = 5.0  # mm, radius
 MUSCLE_LENGTH = 2.6  # length of the pectoral triangle along the chest wall, in its widths
 MUSCLE_BELLY = 6.0  # mm by which its edge bulges
+NECK_FROM, NECK_SPAN = 0.45, 0.55  # half widths above the nipple where an MLO view begins to narrow
+NIPPLE_SUNK = 1.0  # mm by which the full anatomy's nipple sits lower than its radius
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +58,67 @@ class Compression:
     muscle: float  # width of the pectoral triangle at the top of the image, 0 in a CC view
     top: float  # v of the upper edge of the image
     centre: float  # v of the middle of the image
+    nipple: float = NIPPLE  # radius
+    nipple_at: float = 0.0  # how far the middle of the nipple lies below the skin
+    muscle_length: float = MUSCLE_LENGTH
+    muscle_belly: float = MUSCLE_BELLY
+    tilt: float = 0.0  # mm by which tissue lies further up per mm away from the nipple
+    neck: float = 0.0  # by how much an MLO view is narrower at the axilla
+    fold: float = 0.0  # mm, size of the skin fold below the breast; 0 is none
 
     def unit(self, u: Real, v: Real, z: Real) -> tuple[Real, Real, Real]:
         """Slab coordinates without unit: ``s``, lateral ``t`` and height ``zeta``."""
+        if self.tilt:
+            v = v + self.tilt * (self.length - u)
         return u / self.length, v / self.width, (z - self.mid) / (self.thickness / 2)
 
     def depth(self, u: Real, v: Real, z: Real) -> Real:
         """About the mm below the skin, negative outside; the nipple is a ball at the tip."""
+        beyond = self._beyond(u, v)
+        zeta = (z - self.mid) / (self.thickness / 2)
+        body: Real = (1 - (beyond**2 + zeta**2) ** 0.5) * (self.thickness / 2)
+        depth = _larger(body, self.nipple_depth(u, v, z))
+        if self.fold:
+            depth = _larger(depth, self._fold_depth(u, v, z))
+        return depth
+
+    def nipple_depth(self, u: Real, v: Real, z: Real) -> Real:
+        """Mm inside the ball of the nipple."""
+        tip = self.length - self.nipple_at
+        depth: Real = self.nipple - ((u - tip) ** 2 + v**2 + (z - self.mid) ** 2) ** 0.5
+        return depth
+
+    def half_height(self, u: float, v: float) -> float:
+        """Half the thickness of the breast at a place, in mm; 0 at its outline and outside."""
+        return math.sqrt(max(1 - self._beyond(u, v) ** 2, 0.0)) * self.thickness / 2
+
+    def inwards(self, u: float, v: float, edge: float) -> tuple[float, float]:
+        """The place itself, or the one towards the chest wall where the rim is ``edge`` wide."""
+        for _ in range(40):
+            if self._beyond(u, v) <= edge:
+                break
+            u, v = 0.95 * u, 0.95 * v
+        return u, v
+
+    def _beyond(self, u: Real, v: Real) -> Real:
+        """How far out in the rounded rim a place is: 0 at its inner border, 1 at the outline."""
         e = self.roundness
         half = (v < 0) * self.above + (v >= 0) * self.below
+        if self.neck:
+            up = (-v / self.width - NECK_FROM) / NECK_SPAN
+            up = (up + abs(up)) / 2
+            u = u / (1 - self.neck * up**2 / (1 + up**2))
         rho = ((u / self.length) ** e + abs(v / half) ** e) ** (1 / e)
         rim = EDGE_ROUNDING * self.thickness / 2 / self.length
         beyond = (rho - (1 - rim)) / rim
-        beyond = (beyond + abs(beyond)) / 2
-        zeta = (z - self.mid) / (self.thickness / 2)
-        body: Real = (1 - (beyond**2 + zeta**2) ** 0.5) * (self.thickness / 2)
-        nipple: Real = NIPPLE - ((u - self.length) ** 2 + v**2 + (z - self.mid) ** 2) ** 0.5
-        return (body + nipple + abs(body - nipple)) / 2  # the larger of the two
+        return (beyond + abs(beyond)) / 2
+
+    def _fold_depth(self, u: Real, v: Real, z: Real) -> Real:
+        """About the mm inside the skin below the breast, a round pad at the chest wall."""
+        pad = (u + 0.3 * self.fold) ** 2 + ((v - self.below - 0.9 * self.fold) / 1.6) ** 2
+        high = ((z - self.mid) * self.fold / (self.thickness / 2)) ** 2
+        depth: Real = self.fold - (pad + high) ** 0.5
+        return depth
 
     def disc(self, s: Tensor, t: Tensor, zeta: Tensor) -> tuple[Tensor, Tensor]:
         """Slab to the breast's own axes ``(p, q)``."""
@@ -88,7 +135,20 @@ class Compression:
         p, q = c * p + sn * q, c * q - sn * p
         nu, zeta = _square(p, q), _square(q, p)
         t = nu * (1 - FAN * s)
-        return s * self.length, t * self.width, self.mid + zeta * self.thickness / 2
+        u, v = s * self.length, t * self.width
+        if self.tilt:
+            v -= self.tilt * (self.length - u)
+        return u, v, self.mid + zeta * self.thickness / 2
+
+    def place_all(self, at: Tensor) -> Tensor:
+        """`place` for many points: ``(N, 3)`` of (s, p, q) to ``(N, 3)`` of (u, v, z)."""
+        s = at[:, 0]
+        c, sn = math.cos(self.turn), math.sin(self.turn)
+        p, q = c * at[:, 1] + sn * at[:, 2], c * at[:, 2] - sn * at[:, 1]
+        u = s * self.length
+        v = _squares(p, q) * (1 - FAN * s) * self.width - self.tilt * (self.length - u)
+        z = self.mid + _squares(q, p) * self.thickness / 2
+        return torch.stack((u, v, z), 1)
 
     def anchor(self, s: float, nu: float, zeta: float) -> tuple[float, float, float]:
         """The point ``(s, p, q)`` of the unit breast at a place of this view's square."""
@@ -98,9 +158,9 @@ class Compression:
 
     def muscle_depth(self, u: Real, v: Real) -> Real:
         """Mm inside the edge of the pectoral muscle, negative outside; the muscle must not be 0."""
-        down = (v - self.top) / (self.muscle * MUSCLE_LENGTH)
+        down = (v - self.top) / (self.muscle * self.muscle_length)
         inside = down * (down > 0) * (down < 1)
-        return self.muscle * (1 - down) - u + 4 * MUSCLE_BELLY * inside * (1 - inside)
+        return self.muscle * (1 - down) - u + 4 * self.muscle_belly * inside * (1 - inside)
 
 
 def frames(breast: Breast, positioning: Positioning, spacing: float) -> int:
@@ -116,6 +176,18 @@ def compress(breast: Breast, positioning: Positioning, height: float) -> Compres
     above, below = MLO_REACH if mlo else (1 + breast.lean, 1 - breast.lean)
     angle = math.radians((MLO_ANGLE if mlo else 0.0) + positioning.roll)
     centre = -positioning.shift - (MLO_OFFSET if mlo else 0.0)
+    pattern, pose = breast.pattern, positioning.pose
+    build: dict[str, float] = {}
+    if pattern is not None:
+        build = {"nipple": pattern.nipple, "nipple_at": pattern.nipple - NIPPLE_SUNK}
+    if pose is not None:
+        build |= {
+            "muscle_length": pose.muscle_length,
+            "muscle_belly": pose.muscle_belly,
+            "tilt": pose.tilt,
+            "neck": pose.neck,
+            "fold": pose.fold,
+        }
     return Compression(
         length=length,
         width=width,
@@ -128,12 +200,23 @@ def compress(breast: Breast, positioning: Positioning, height: float) -> Compres
         muscle=positioning.pectoral * length if mlo else 0.0,
         top=centre - FIELD_OF_VIEW / 2,
         centre=centre,
+        **build,
     )
 
 
 def _thickness(breast: Breast, positioning: Positioning) -> float:
     factor = MLO_THICKNESS if positioning.projection == "mlo" else 1.0
     return max(breast.thickness * positioning.squeeze * factor, THINNEST)
+
+
+def _larger(a: Real, b: Real) -> Real:
+    return (a + b + abs(a - b)) / 2
+
+
+def _squares(p: Tensor, q: Tensor) -> Tensor:
+    d = 2 + p * p - q * q
+    root = (d * d - 8 * p * p).clamp_min(0).sqrt()
+    return torch.copysign(((d - root).clamp_min(0) / 2).sqrt(), p)
 
 
 def _square(p: float, q: float) -> float:

@@ -33,7 +33,8 @@ def render(
     """
     with one_thread(), torch.inference_mode():
         grid, shape = grid_of(config, volume.breast, volume.positioning)
-        slab = Slab(volume.breast, volume.lesion, shape, grid)
+        pose, things = volume.positioning.pose, volume.innocent
+        slab = Slab(volume.breast, volume.lesion, shape, grid, pose, things)
         technique = volume.technique
         integrals = expose(project(slab), shape.thickness, grid.pixel, technique)
         filtered = filter_projections(equalise(integrals, slab), grid.pixel, technique)

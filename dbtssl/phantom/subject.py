@@ -7,9 +7,22 @@ point of the unit disc across. Lengths are in mm, angles in degrees, attenuation
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Kind = Literal["circumscribed", "spiculated", "distortion"]
+if TYPE_CHECKING:
+    from dbtssl.phantom.pattern import Pattern, Pose
+
+Kind = Literal["circumscribed", "lobulated", "spiculated", "distortion"]
+Benign = Literal[
+    "lymph-node",
+    "axillary-node",
+    "cyst",
+    "gland-island",
+    "fat-island",
+    "calcification",
+    "mole",
+    "marker-ring",
+]
 Projection = Literal["cc", "mlo"]
 
 PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections share about 1.3 mGy
@@ -31,6 +44,7 @@ class Breast:
     lobule: float = 11.0  # size of the fat lobules before compression
     roundness: float = 2.2  # exponent of the outline's superellipse
     lean: float = 0.0  # by how much the outline is wider above the nipple than below
+    pattern: Pattern | None = None  # none is the plain anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,28 @@ class Lesion:
     contrast: float = 1.0
     spicules: int = 0
     seed: int = 0
+    drag: float = 0.0  # how strongly tissue is drawn in, at contrast 1
+    core: float = 1.0  # share of the contrast that its middle has
+    margin: float = 1.0  # softness of its edge, 1 is sharp
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """Something in or on a breast that is no lesion, anchored like one."""
+
+    kind: Benign
+    at: tuple[float, float, float]  # (s, p, q); of an axillary node see `lymph_nodes`
+    radius: float  # mm, the largest half axis
+    seed: int = 0  # of its shape
+
+
+@dataclass(frozen=True, slots=True)
+class Innocent:
+    """All of a breast that is no lesion: the same law in ill and healthy breasts."""
+
+    inclusions: tuple[Inclusion, ...] = ()
+    vessels: int = 0  # seed of the tree
+    calcified: bool = False  # whether a vessel's wall is
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +92,7 @@ class Positioning:
     shift: float = 0.0  # mm along the chest wall
     pull: float = 1.0  # factor of the length brought onto the detector
     pectoral: float = 0.45  # width of the muscle at the top of an MLO view, share of the length
+    pose: Pose | None = None  # none is the plain anatomy
 
 
 @dataclass(frozen=True, slots=True)

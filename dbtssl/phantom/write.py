@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dbtssl import __version__
-from dbtssl.config import canonical_json, digest
+from dbtssl.config import canonical_json
 from dbtssl.data.phantom_source import MARKER
 from dbtssl.data.workers import Interrupted, cores, each
 from dbtssl.errors import DataError
@@ -68,7 +68,7 @@ def write_cohort(config: PhantomConfig, out: Path, jobs: int | None = None) -> N
 
 def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) -> None:
     volumes = plan(config)
-    cohort = digest(config)
+    cohort = config.cohort
     _write_text(out / STARTED, _text(note))
     left = [v for v in volumes if not (out / classic_path(cohort, v)).exists()]
     patients = {name: tuple(group) for name, group in groupby(left, key=lambda v: v.patient)}

@@ -1,0 +1,74 @@
+"""Islands: lobules of fat within gland, and patches of gland that lie apart in fat.
+
+Fat lobules have axes of 20 to 30 mm (VICTRE, `Constants.py`). Patches of gland are the asymmetries
+of normal breasts: as large as lesions, soft and uneven. Numbers and sizes are ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from dbtssl.phantom.inclusions import Frame, Stamp, ellipsoid, soft, window
+from dbtssl.phantom.noise import lookup
+from dbtssl.phantom.placing import cast, rotation, seed, within
+from dbtssl.phantom.subject import Inclusion
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from torch import Tensor
+
+FAT, GLAND = 0.046, 0.080  # 1/mm at 20 keV
+FAT_NUMBER, FAT_RADIUS = 5.0, (9.0, 0.35, 4.0, 17.0)  # mean; mm: median, log sd, limits
+GLAND_NUMBER, GLAND_RADIUS = 2.6, (8.0, 0.55, 3.0, 26.0)
+SHAPE = (0.45, 0.9)  # range of the shorter half axes over the longest
+ROUGHNESS = {"fat-island": 0.12, "gland-island": 0.30}  # of the radius
+STRENGTH = {"fat-island": (0.5, 0.95), "gland-island": (0.45, 1.0)}  # range
+UNEVEN = 0.28  # by how much a patch of gland is mixed with fat
+GRAIN = 3.0  # mm of the lobule field for a radius
+SOFTNESS = {"fat-island": 1.5, "gland-island": 2.6}  # of the edge
+
+
+def draw(rng: Generator) -> tuple[Inclusion, ...]:
+    """Draw the islands of a breast."""
+    fat = [
+        Inclusion("fat-island", within(rng, (0.2, 0.85), (0, 0.7)), cast(rng, *FAT_RADIUS), seed(rng))
+        for _ in range(int(rng.poisson(FAT_NUMBER)))
+    ]
+    gland = [
+        Inclusion(
+            "gland-island", within(rng, (0.15, 0.8), (0, 0.7)), cast(rng, *GLAND_RADIUS), seed(rng)
+        )
+        for _ in range(int(rng.poisson(GLAND_NUMBER)))
+    ]
+    return *fat, *gland
+
+
+def stamps(
+    island: Inclusion, centre: tuple[float, float, float], frame: Frame, tile: Tensor
+) -> list[Stamp]:
+    """An island at ``centre`` (u, v, z), its border as rough as ``tile`` makes it."""
+    around = window(frame, centre, 1.25 * island.radius + 2)
+    if around is None:
+        return []
+    rng = np.random.default_rng(island.seed)
+    turn = rotation(rng)
+    axes = island.radius * np.array([1.0, *rng.uniform(*SHAPE, 2)])
+    inside = ellipsoid(around.place, axes.tolist(), turn)
+    origin = rng.uniform(0, 1000, 3).tolist()
+    scale = GRAIN / island.radius * 2
+    where = torch.broadcast_tensors(
+        *(x * scale + o for x, o in zip(around.place, origin, strict=True))
+    )
+    coarse = [x[:, ::2, ::2] for x in where]
+    bump = lookup(tile[1:], *coarse)
+    bump = torch.nn.functional.interpolate(bump, size=where[0].shape[1:], mode="bilinear")[0]
+    inside = inside + ROUGHNESS[island.kind] * island.radius * bump
+    share = float(rng.uniform(*STRENGTH[island.kind])) * soft(
+        inside, frame.grid.pixel, SOFTNESS[island.kind]
+    )
+    if island.kind == "fat-island":
+        return [around.stamp(share, FAT)]
+    return [around.stamp(share * (1 - UNEVEN + UNEVEN * bump).clamp(0, 1), GLAND)]
