@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHUNK = 2_000_000  # complex numbers held for a group of slices
 HANN = 2.0  # 1/mm, where the apodisation ends; calibrated with the texture (`detector`)
 EVEN = 0.8  # of the missing thickness at the rim is filled up (peripheral equalisation)
+FULL_EVEN = 0.97  # in the full anatomy
 FULL = 0.95  # of a fatty breast's attenuation counts as full thickness
 RIM = (0.25, 0.05)  # line integral where the breast begins, and softness
 EVEN_SCALE = 4.0  # mm: only the smooth part is filled up, texture stays
@@ -54,7 +55,8 @@ def equalise(integrals: Tensor, slab: Slab) -> Tensor:
     weight = F.avg_pool2d(inside[None], k, ceil_mode=True).clamp_min(1e-3)
     smooth = F.avg_pool2d((integrals * inside)[None], k, ceil_mode=True) / weight
     smooth = F.interpolate(smooth, size=integrals.shape[1:], mode="bilinear")[0]
-    return integrals + EVEN * (full - smooth).clamp_min(0) * inside
+    even = EVEN if slab.breast.pattern is None else FULL_EVEN
+    return integrals + even * (full - smooth).clamp_min(0) * inside
 
 
 def filter_projections(integrals: Tensor, pixel: float, technique: Technique) -> Tensor:

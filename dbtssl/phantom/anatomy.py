@@ -45,7 +45,8 @@ LIGAMENT_DEPTH = (3.0, 1.5)  # mm below which ligaments and muscle begin, and so
 SURFACE = 0.35  # softness of the breast's surface in pixels
 ENVELOPE = (3.0, 2.0)  # fall of the gland's field along s and across, from its centre
 ENVELOPE_CENTRE = (0.55, -0.08)  # (s, p): a little towards the upper outer quadrant
-NIPPLE_TISSUE = 0.075  # 1/mm, of the full anatomy's nipple; in the plain one it is a shell of skin
+FULL_SKIN = 0.074  # 1/mm, of the full anatomy's skin
+FULL_LIGAMENT = 0.95  # and the fibrous share of its ligaments
 
 Field: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -70,7 +71,7 @@ class Slab:
         self.step = max(1, round(noise.TILE / n / (CELL_STEPS * TISSUE_SCALE * grid.pixel)))
         reach = grid.scale(grid.height)
         u, v = grid.u(), grid.v()
-        self.columns = _window(u, 0.0, (shape.length + NIPPLE) * reach + 2)
+        self.columns = _window(u, 0.0, (shape.length + NIPPLE + shape.nipple) * reach + 2)
         middle, half = (shape.below - shape.above) / 2, (shape.below + shape.above) / 2
         self.rows = _window(v, middle * reach, half * reach + 2 + 5 * shape.fold)
         self.u, self.v, self.z = u[self.columns], v[self.rows], grid.z()
@@ -93,7 +94,7 @@ class Slab:
         below_skin = torch.sigmoid((depth - LIGAMENT_DEPTH[0]) / LIGAMENT_DEPTH[1])
         fibrous = torch.maximum(
             GLANDULAR * mixed * torch.sigmoid((depth - SUBCUTANEOUS[0]) / SUBCUTANEOUS[1]),
-            LIGAMENT * sheet * below_skin,
+            (LIGAMENT if self.breast.pattern is None else FULL_LIGAMENT) * sheet * below_skin,
         )
         fibrous += GRAIN * mixed * lobule.clamp(-2, 2)
         mu = FAT + (GLAND - FAT) * fibrous
@@ -101,9 +102,10 @@ class Slab:
             self.things.in_tissue(mu, k)
         self._add_lesion(mu, u, v, z)
         pattern = self.breast.pattern
-        mu = torch.where(depth < (SKIN_THICKNESS if pattern is None else pattern.skin), SKIN, mu)
-        if pattern is not None:
-            mu = torch.where(self.shape.nipple_depth(u, v, z) > 0, NIPPLE_TISSUE, mu)
+        if pattern is None:
+            mu = torch.where(depth < SKIN_THICKNESS, SKIN, mu)
+        else:
+            mu = torch.where(depth < pattern.skin, FULL_SKIN, mu)
         self._add_muscle(mu, u, v, z, below_skin)
         if self.things is None:
             return mu * torch.sigmoid(depth / (SURFACE * pixel))

@@ -39,8 +39,9 @@ FAN = 0.45  # how much the breast narrows from chest wall to nipple
 NIPPLE = 5.0  # mm, radius
 MUSCLE_LENGTH = 2.6  # length of the pectoral triangle along the chest wall, in its widths
 MUSCLE_BELLY = 6.0  # mm by which its edge bulges
-NECK_FROM, NECK_SPAN = 0.45, 0.55  # half widths above the nipple where an MLO view begins to narrow
-NIPPLE_SUNK = 1.0  # mm by which the full anatomy's nipple sits lower than its radius
+NECK_FROM, NECK_SPAN = 0.05, 0.95  # half widths above the nipple where an MLO view begins to narrow
+NIPPLE_WIDTH = (2.0, 0.8)  # mm, half width of the full anatomy's nipple; and per mm of its height
+WAVE = 23.0  # mm, over 2 pi, of the unevenness of the outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ class Compression:
     muscle: float  # width of the pectoral triangle at the top of the image, 0 in a CC view
     top: float  # v of the upper edge of the image
     centre: float  # v of the middle of the image
-    nipple: float = NIPPLE  # radius
-    nipple_at: float = 0.0  # how far the middle of the nipple lies below the skin
+    nipple: float = 0.0  # mm by which the outline runs out into it; 0 is the plain anatomy's ball
     muscle_length: float = MUSCLE_LENGTH
     muscle_belly: float = MUSCLE_BELLY
     tilt: float = 0.0  # mm by which tissue lies further up per mm away from the nipple
     neck: float = 0.0  # by how much an MLO view is narrower at the axilla
+    uneven: float = 0.0  # of the outline, as a share of its distance
     fold: float = 0.0  # mm, size of the skin fold below the breast; 0 is none
 
     def unit(self, u: Real, v: Real, z: Real) -> tuple[Real, Real, Real]:
@@ -74,41 +75,45 @@ class Compression:
 
     def depth(self, u: Real, v: Real, z: Real) -> Real:
         """About the mm below the skin, negative outside; the nipple is a ball at the tip."""
-        beyond = self._beyond(u, v)
         zeta = (z - self.mid) / (self.thickness / 2)
-        body: Real = (1 - (beyond**2 + zeta**2) ** 0.5) * (self.thickness / 2)
-        depth = _larger(body, self.nipple_depth(u, v, z))
+        beyond = self._beyond(u, v, zeta)
+        depth: Real = (1 - (beyond**2 + zeta**2) ** 0.5) * (self.thickness / 2)
+        if not self.nipple:
+            ball = NIPPLE - ((u - self.length) ** 2 + v**2 + (z - self.mid) ** 2) ** 0.5
+            depth = _larger(depth, ball)
         if self.fold:
             depth = _larger(depth, self._fold_depth(u, v, z))
         return depth
 
-    def nipple_depth(self, u: Real, v: Real, z: Real) -> Real:
-        """Mm inside the ball of the nipple."""
-        tip = self.length - self.nipple_at
-        depth: Real = self.nipple - ((u - tip) ** 2 + v**2 + (z - self.mid) ** 2) ** 0.5
-        return depth
-
     def half_height(self, u: float, v: float) -> float:
         """Half the thickness of the breast at a place, in mm; 0 at its outline and outside."""
-        return math.sqrt(max(1 - self._beyond(u, v) ** 2, 0.0)) * self.thickness / 2
+        return math.sqrt(max(1 - self._beyond(u, v, 1.0) ** 2, 0.0)) * self.thickness / 2
 
     def inwards(self, u: float, v: float, edge: float) -> tuple[float, float]:
         """The place itself, or the one towards the chest wall where the rim is ``edge`` wide."""
         for _ in range(40):
-            if self._beyond(u, v) <= edge:
+            if self._beyond(u, v, 1.0) <= edge:
                 break
             u, v = 0.95 * u, 0.95 * v
         return u, v
 
-    def _beyond(self, u: Real, v: Real) -> Real:
+    def _beyond(self, u: Real, v: Real, zeta: Real) -> Real:
         """How far out in the rounded rim a place is: 0 at its inner border, 1 at the outline."""
         e = self.roundness
         half = (v < 0) * self.above + (v >= 0) * self.below
+        if self.nipple:
+            width, more = NIPPLE_WIDTH
+            round_ = 1 / (1 + (v / (width + more * self.nipple)) ** 4)
+            middle = 1 - zeta**2
+            u = u - self.nipple * round_ * (middle + abs(middle)) / 2
+            u = (u + abs(u)) / 2
         if self.neck:
             up = (-v / self.width - NECK_FROM) / NECK_SPAN
             up = (up + abs(up)) / 2
             u = u / (1 - self.neck * up**2 / (1 + up**2))
         rho = ((u / self.length) ** e + abs(v / half) ** e) ** (1 / e)
+        if self.uneven:
+            rho = rho * (1 + self.uneven * _ripple(v / WAVE + 7 * self.tilt))
         rim = EDGE_ROUNDING * self.thickness / 2 / self.length
         beyond = (rho - (1 - rim)) / rim
         return (beyond + abs(beyond)) / 2
@@ -179,7 +184,10 @@ def compress(breast: Breast, positioning: Positioning, height: float) -> Compres
     pattern, pose = breast.pattern, positioning.pose
     build: dict[str, float] = {}
     if pattern is not None:
-        build = {"nipple": pattern.nipple, "nipple_at": pattern.nipple - NIPPLE_SUNK}
+        build = {
+            "nipple": pattern.nipple,
+            "uneven": pattern.uneven,
+        }
     if pose is not None:
         build |= {
             "muscle_length": pose.muscle_length,
@@ -211,6 +219,13 @@ def _thickness(breast: Breast, positioning: Positioning) -> float:
 
 def _larger(a: Real, b: Real) -> Real:
     return (a + b + abs(a - b)) / 2
+
+
+def _ripple(x: Real) -> Real:
+    """A wave of amplitude 1 that swells and ebbs."""
+    if isinstance(x, Tensor):
+        return x.sin() * (0.37 * x + 1).cos()
+    return math.sin(x) * math.cos(0.37 * x + 1)
 
 
 def _squares(p: Tensor, q: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 WATER, FAT = 0.081, 0.045  # 1/mm at 20 keV
 NUMBER = (0.5, 4.0)  # mean: in fat, and more per unit of density
-RADIUS = (4.6, 0.55, 1.5, 18.0)  # mm: median, log sd, limits
-SHAPE = (0.78, 1.0)  # range of the shorter half axes over the longest
+RADIUS = (3.8, 0.6, 1.5, 18.0)  # mm: median, log sd, limits
+SHAPE = (0.6, 1.0)  # range of the shorter half axes over the longest
 HALO = (0.5, 1.3, 0.45)  # share that has one, its width in mm, its strength
 
 

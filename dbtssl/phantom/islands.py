@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from dbtssl.phantom.inclusions import Frame, Stamp, ellipsoid, soft, window
 from dbtssl.phantom.noise import lookup
@@ -18,6 +19,7 @@ from dbtssl.phantom.subject import Inclusion
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+    from numpy.typing import NDArray
     from torch import Tensor
 
 FAT, GLAND = 0.046, 0.080  # 1/mm at 20 keV
@@ -26,8 +28,9 @@ GLAND_NUMBER, GLAND_RADIUS = 2.6, (8.0, 0.55, 3.0, 26.0)
 SHAPE = (0.45, 0.9)  # range of the shorter half axes over the longest
 ROUGHNESS = {"fat-island": 0.12, "gland-island": 0.30}  # of the radius
 STRENGTH = {"fat-island": (0.5, 0.95), "gland-island": (0.45, 1.0)}  # range
-UNEVEN = 0.28  # by how much a patch of gland is mixed with fat
-GRAIN = 3.0  # mm of the lobule field for a radius
+MIXED, UNEVEN = 0.8, 1.3  # log odds of gland in a patch, and their spread
+GRAIN = 7.0  # mm of the lobule field for a radius
+TISSUE = 0.62  # mm of the gland field per mm, as in the tissue around
 SOFTNESS = {"fat-island": 1.5, "gland-island": 2.6}  # of the edge
 
 
@@ -57,18 +60,24 @@ def stamps(
     turn = rotation(rng)
     axes = island.radius * np.array([1.0, *rng.uniform(*SHAPE, 2)])
     inside = ellipsoid(around.place, axes.tolist(), turn)
-    origin = rng.uniform(0, 1000, 3).tolist()
-    scale = GRAIN / island.radius * 2
-    where = torch.broadcast_tensors(
-        *(x * scale + o for x, o in zip(around.place, origin, strict=True))
-    )
-    coarse = [x[:, ::2, ::2] for x in where]
-    bump = lookup(tile[1:], *coarse)
-    bump = torch.nn.functional.interpolate(bump, size=where[0].shape[1:], mode="bilinear")[0]
+    origin = rng.uniform(0, 1000, 3)
+    bump = _grown(tile[1:], around.place, GRAIN / island.radius, origin)
     inside = inside + ROUGHNESS[island.kind] * island.radius * bump
-    share = float(rng.uniform(*STRENGTH[island.kind])) * soft(
-        inside, frame.grid.pixel, SOFTNESS[island.kind]
-    )
+    strength = float(rng.uniform(*STRENGTH[island.kind]))
+    share = strength * soft(inside, frame.grid.pixel, SOFTNESS[island.kind])
     if island.kind == "fat-island":
         return [around.stamp(share, FAT)]
-    return [around.stamp(share * (1 - UNEVEN + UNEVEN * bump).clamp(0, 1), GLAND)]
+    grain = _grown(tile[:1], around.place, TISSUE, origin)
+    grain = (grain - grain.mean()) / grain.std().clamp_min(1e-3)
+    return [around.stamp(share * torch.sigmoid(MIXED + UNEVEN * grain), GLAND)]
+
+
+def _grown(
+    field: Tensor, place: tuple[Tensor, Tensor, Tensor], scale: float, origin: NDArray[np.float64]
+) -> Tensor:
+    """A field of the tile at ``scale`` times each place: looked up at every other pixel."""
+    where = torch.broadcast_tensors(
+        *(x * scale + o for x, o in zip(place, origin.tolist(), strict=True))
+    )
+    values = lookup(field, *(x[:, ::2, ::2] for x in where))
+    return F.interpolate(values, size=where[0].shape[1:], mode="bilinear")[0]

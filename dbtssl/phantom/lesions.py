@@ -69,6 +69,7 @@ FULL_PULL: dict[Kind, tuple[float, float]] = {  # below 2.24 nothing folds over
 }
 FULL_CORE = 0.3  # of a distortion
 FULL_SPICULES = (6, 15)  # range, of a distortion
+FLAT_FROM, FLAT_SPAN = 5.0, 12.0  # mm: larger masses give way to the paddle
 MARGIN = (0.8, 2.2)  # range of the softness of a mass's edge in the full anatomy
 REACH = 3.2  # radii beyond which a lesion changes nothing
 EDGE = (0.5, 0.45)  # softness of the edge in mm; and per mm of pixel
@@ -129,7 +130,8 @@ def _of_plain(lesion: Lesion) -> Lesion:
 def _of_full(lesion: Lesion, rng: Generator) -> Lesion:
     kind: Kind = "lobulated" if lesion.kind == "circumscribed" else lesion.kind
     drag, margin = float(rng.uniform(*FULL_PULL[kind])), float(rng.uniform(*MARGIN))
-    lesion = replace(lesion, kind=kind, drag=drag, margin=margin)
+    flat = 1 + max(lesion.radius - FLAT_FROM, 0) / FLAT_SPAN
+    lesion = replace(lesion, kind=kind, drag=drag, margin=margin, flat=flat)
     if kind != "distortion":
         return lesion
     return replace(lesion, core=FULL_CORE, spicules=int(rng.integers(*FULL_SPICULES)))
@@ -157,6 +159,8 @@ def presence(
     turns with the breast, so both views show the same shape.
     """
     du, dv, dz = (x.expand(len(offset[1]), offset[0].shape[1]) for x in offset)
+    if lesion.flat != 1:
+        dz = dz * lesion.flat
     c, s = math.cos(turn), math.sin(turn)
     place = torch.stack((du, c * dv - s * dz, s * dv + c * dz)).flatten(1)  # 3 x M, breast axes
     r2 = place.square().sum(0)

@@ -20,14 +20,15 @@ TILT = {"cc": (-0.10, 0.10), "mlo": (0.15, 0.45)}  # mm along the chest wall per
 NECK = (0.25, 0.55)  # how much narrower an MLO view is at the axilla
 FOLD = (0.7, 10.0, 26.0)  # share of MLO views that show skin below the breast, and its size in mm
 SKIN = (1.0, 2.2)  # mm of `Compression.depth`: skin is 0.7 to 2.2 mm thick (Huang 2008, mean 1.45)
-NIPPLE = (3.0, 5.5)  # mm, radius
+NIPPLE = (1.0, 6.0)  # mm by which it stands out
+UNEVEN = (0.004, 0.022)  # of the outline
 MUSCLE = (0.32, 0.55)  # width at the top of the image, in lengths of the breast
 MUSCLE_LENGTH = (2.1, 3.4)  # in its widths
 MUSCLE_BELLY = (-7.0, 9.0)  # mm by which its edge bulges, or is hollow
 MUSCLE_WEDGE = (14.0, 40.0)  # mm inside its edge at which it fills the whole thickness
 MUSCLE_MIDDLE = (-0.5, 0.5)  # height of its middle, in half thicknesses
-MUSCLE_FAT = (0.04, 0.22)  # fat between its fibres
-MUSCLE_FADE = (4.0, 26.0)  # mm over which it thins out towards its edge
+MUSCLE_FAT = (0.06, 0.24)  # fat between its fibres
+MUSCLE_FADE = (8.0, 35.0)  # mm over which it thins out towards its edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Pattern:
     fall: tuple[float, float, float]
     skin: float
     nipple: float
+    uneven: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def draw_pattern(rng: Generator) -> Pattern:
         fall=_each(FALL, rng),
         skin=float(rng.uniform(*SKIN)),
         nipple=float(rng.uniform(*NIPPLE)),
+        uneven=float(rng.uniform(*UNEVEN)),
     )
 
 

@@ -19,8 +19,10 @@ WEDGE = 30.0  # mm inside its edge the muscle fills the whole thickness
 EDGE = (0.5, 0.6)  # softness of its edge in mm; and per mm of pixel
 MUSCLE_FAT = (0.15, 0.15)  # mean and spread of the fatty streaks between its fibres
 FIBRE = (0.10, 0.9)  # mm of the gland field per mm along and across the fibres
-FULL_MUSCLE = 0.080  # in the full anatomy, where more fat lies between
-FULL_SPREAD = 0.20
+FULL_MUSCLE = 0.084  # in the full anatomy, where more fat lies between
+FULL_SPREAD = 0.34
+THIN = 0.75  # fat at the very edge, falling off inwards
+
 BUNDLE = 0.28  # mm of the field per mm across the bundles of fibres
 ORIGIN = 500.0  # mm, keeps coordinates positive
 
@@ -58,6 +60,6 @@ def attenuation(fibres: Tensor, inside: Tensor, pose: Pose | None) -> Tensor:
     if pose is None:
         fat = (MUSCLE_FAT[0] + MUSCLE_FAT[1] * fibres).clamp(0, 1)
         return MUSCLE + (FAT - MUSCLE) * fat
-    thin = 0.6 * torch.exp(-inside.clamp_min(0) / pose.muscle_fade)
+    thin = THIN * torch.exp(-inside.clamp_min(0) / pose.muscle_fade)
     fat = (pose.muscle_fat + FULL_SPREAD * fibres + thin).clamp(0, 1)
     return FULL_MUSCLE + (FAT - FULL_MUSCLE) * fat

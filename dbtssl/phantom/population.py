@@ -16,7 +16,9 @@ from dbtssl.phantom import innocent
 from dbtssl.phantom.calcifications import VASCULAR
 from dbtssl.phantom.pattern import MUSCLE, draw_pattern, draw_pose, draw_roundness
 from dbtssl.phantom.subject import (
+    CURVE,
     FLOOR,
+    FULL_CURVE,
     PHOTONS,
     RAMP,
     Breast,
@@ -139,6 +141,7 @@ def draw_technique(config: PhantomConfig, rng: Generator) -> Technique:
         floor=FLOOR * float(floor),
         gain=float(gain),
         gamma=float(gamma),
+        curve=CURVE if config.anatomy == "plain" else FULL_CURVE,
     )
 
 

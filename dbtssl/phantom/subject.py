@@ -28,6 +28,8 @@ Projection = Literal["cc", "mlo"]
 PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections share about 1.3 mGy
 RAMP = 0.35  # 1/mm, where the ramp levels off
 FLOOR = 0.16  # the filter at zero frequency, which keeps the anatomy's grey levels
+CURVE = (0.290, 1.45)  # display: grey level of a fatty breast in full scales, and exponent
+FULL_CURVE = (0.303, 1.25)  # of the full anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Lesion:
     drag: float = 0.0  # how strongly tissue is drawn in, at contrast 1
     core: float = 1.0  # share of the contrast that its middle has
     margin: float = 1.0  # softness of its edge, 1 is sharp
+    flat: float = 1.0  # how many times flatter than wide it lies under the paddle
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +107,5 @@ class Technique:
     floor: float = FLOOR
     gain: float = 1.0
     gamma: float = 1.0
+    curve: tuple[float, float] = CURVE
     seed: int = 0  # of the quantum noise

@@ -2,7 +2,7 @@
 
 Trunks run below the skin and within the breast and wind; branches leave at any place of their
 parent and are thinner by Murray's law for two equal daughters (radius x 2^(-1/3)). Diameters follow
-what is seen on real slices, 0.5 to 2.5 mm. Numbers are ours.
+what is seen on real slices, 0.5 to 3 mm. Numbers are ours.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from dbtssl.phantom.subject import Breast, Lesion
 
 BLOOD = 0.082  # 1/mm at 20 keV, wall and blood
-TRUNKS = (4, 9)  # range of their number
-RADIUS = (0.35, 1.1)  # mm, of a trunk
+TRUNKS = (6, 12)  # range of their number
+RADIUS = (0.6, 1.5)  # mm, of a trunk
 MURRAY = 2 ** (-1 / 3)
 BRANCHES = (1, 5)  # range, of a trunk; a branch has up to two
-DEPTHS = (0.35, 0.93)  # range of the distance from the axis
+DEPTHS = (0.3, 0.9)  # range of the distance from the axis
 STEP = 0.8  # mm between points
 WINDING = (0.02, 0.06)  # amplitude of a winding over its wavelength
 WAVES = (12.0, 70.0)  # mm, range of the wavelengths
 TAPER = 0.55  # radius at the end over that at the beginning
-LEAST = 0.18  # mm, radius
+LEAST = 0.25  # mm, radius
 
 Path = tuple["NDArray[np.float64]", float]  # points in mm of the breast's axes, and radius
 
