@@ -56,7 +56,7 @@ def wall(vessel: Chain, rng: Generator) -> Chain:
     """Calcium along the two edges of a vessel, with gaps."""
     share, radius = WALL
     n = len(vessel.places)
-    patches = np.convolve(rng.normal(size=n), np.ones(9) / 3, mode="same")
+    patches = np.convolve(rng.normal(size=n), np.ones(9) / 3, mode="same")[:n]
     hard = torch.tensor(patches > np.quantile(patches, 1 - share))
     places, away = vessel.places[hard], vessel.radius[hard]
     along = torch.gradient(vessel.places, dim=0)[0][hard]

@@ -139,15 +139,30 @@ def _of_full(lesion: Lesion, rng: Generator) -> Lesion:
 
 def box(lesion: Lesion, label: Label, shape: Compression, grid: Grid, left: bool) -> Box:
     """The lesion's box in whole pixels on the slice of its centre, in the oriented frame."""
-    u, v, z = shape.place(lesion.at)
+    half = HALF_BOX[lesion.kind] * lesion.radius
+    distortion = lesion.kind == "distortion"
+    return box_at(shape.place(lesion.at), half, label, grid, left=left, distortion=distortion)
+
+
+def box_at(
+    centre: tuple[float, float, float],
+    half: float,
+    label: Label,
+    grid: Grid,
+    *,
+    left: bool,
+    distortion: bool,
+) -> Box:
+    """A box of ``half`` mm on each side of ``centre`` (u, v, z), in the oriented frame."""
+    u, v, z = centre
     x, y = grid.pixel_at(u, v, z)
-    half = HALF_BOX[lesion.kind] * lesion.radius * grid.scale(z) / grid.pixel
+    half = half * grid.scale(z) / grid.pixel
     if not left:
         x = grid.columns - x
     x0, y0 = round(x - half), round(y - half)
     x1, y1 = max(round(x + half), x0 + 1), max(round(y + half), y0 + 1)
     slice_ = min(int(z / grid.spacing), grid.n_slices - 1)
-    return Box(slice_, x0, y0, x1 - x0, y1 - y0, label, lesion.kind == "distortion")
+    return Box(slice_, x0, y0, x1 - x0, y1 - y0, label, distortion)
 
 
 def presence(

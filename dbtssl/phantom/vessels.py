@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from dbtssl.phantom.subject import Breast, Lesion
 
 BLOOD = 0.082  # 1/mm at 20 keV, wall and blood
-TRUNKS = (6, 12)  # range of their number
-RADIUS = (0.6, 1.5)  # mm, of a trunk
+TRUNKS = (4, 8)  # range of their number
+RADIUS = (0.5, 1.6)  # mm, of a trunk
 MURRAY = 2 ** (-1 / 3)
-BRANCHES = (1, 5)  # range, of a trunk; a branch has up to two
+BRANCHES = (1, 4)  # range, of a trunk; a branch has one at most
 DEPTHS = (0.3, 0.9)  # range of the distance from the axis
 STEP = 0.8  # mm between points
-WINDING = (0.02, 0.06)  # amplitude of a winding over its wavelength
-WAVES = (12.0, 70.0)  # mm, range of the wavelengths
+WINDING = (0.01, 0.045)  # amplitude of a winding over its wavelength
+WAVES = (15.0, 90.0)  # mm, range of the wavelengths
 TAPER = 0.55  # radius at the end over that at the beginning
 LEAST = 0.25  # mm, radius
 
@@ -55,7 +55,7 @@ def tree(seed: int, breast: Breast) -> list[Path]:
         for _ in range(int(rng.integers(*BRANCHES))):
             branch = _branch(trunk, rng)
             found.append(branch)
-            found.extend(_branch(branch, rng) for _ in range(int(rng.integers(3))))
+            found.extend(_branch(branch, rng) for _ in range(int(rng.integers(2))))
     return found
 
 

@@ -27,6 +27,7 @@ from dbtssl.phantom.config import FORMAT
 from dbtssl.phantom.dicom import write_dicom
 from dbtssl.phantom.render import render
 from dbtssl.phantom.tables import classic_path, tables
+from dbtssl.phantom.truth import FILE, truth
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) ->
                 ticker.advance(written)
     for name, text in tables(cohort, volumes).items():
         _write_text(out / name, text)
+    _write_text(out / FILE, truth(config, volumes))
     (out / STARTED).replace(out / NOTE)
 
 
