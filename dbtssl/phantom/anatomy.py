@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from dbtssl.phantom.pattern import Pattern, Pose
 
 # 1/mm at 20 keV, rounded (Johns & Yaffe 1987: fat 0.0456, fibrous 0.0802, carcinoma 0.0844)
-FAT, GLAND, SKIN = 0.045, 0.080, 0.085
+FAT, GLAND = 0.045, 0.080
 CARCINOMA = 1.06 * GLAND  # VICTRE: density of a mass relative to gland
 GLANDULAR = 0.65  # fibroglandular tissue is itself a mixture with fat
-GRAIN = 0.08  # and varies by this share with the lobule field
 TRANSITION = (
     0.08,
     0.05,
 )  # softness of the gland's border in its field's units; and per mm of pixel
-LIGAMENT = 0.70  # fibrous share of a ligament's sheet at our resolution
 LIGAMENT_WIDTH = (0.055, 0.075)  # in units of the lobule field; and per mm of pixel
 TISSUE_SCALE = 0.62  # uncompressed over compressed length: tissue spreads under the paddle
 CELL_STEPS = 1.5  # the fields are looked up this often in a cell of the tile, at least
@@ -45,8 +43,20 @@ LIGAMENT_DEPTH = (3.0, 1.5)  # mm below which ligaments and muscle begin, and so
 SURFACE = 0.35  # softness of the breast's surface in pixels
 ENVELOPE = (3.0, 2.0)  # fall of the gland's field along s and across, from its centre
 ENVELOPE_CENTRE = (0.55, -0.08)  # (s, p): a little towards the upper outer quadrant
-FULL_SKIN = 0.074  # 1/mm, of the full anatomy's skin
-FULL_LIGAMENT = 0.95  # and the fibrous share of its ligaments
+
+
+class Look(NamedTuple):
+    """What differs between the tissues of the two anatomies."""
+
+    border: float  # softness of the gland's border, in `TRANSITION`
+    grain: float  # by how much gland varies with the lobule field
+    ligament: float  # fibrous share of a ligament's sheet at our resolution
+    scallop: float  # mm by which the fat below the skin is thicker in some lobules than in others
+    skin: float  # 1/mm
+
+
+PLAIN = Look(border=1.0, grain=0.08, ligament=0.70, scallop=0.0, skin=0.085)
+FULL = Look(border=0.7, grain=0.18, ligament=0.82, scallop=2.5, skin=0.062)
 
 Field: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -88,24 +98,24 @@ class Slab:
         u, v = self.u[None] / scale, self.v[:, None] / scale
         depth = self.shape.depth(u, v, z)
         gland, lobule = self._sampled(self._fields, u, v, z)
-        border = TRANSITION[0] + TRANSITION[1] * pixel
+        pattern = self.breast.pattern
+        look = PLAIN if pattern is None else FULL
+        border = look.border * (TRANSITION[0] + TRANSITION[1] * pixel)
         mixed = torch.sigmoid((gland - self.threshold) / border)
         sheet = torch.exp(-((lobule / (LIGAMENT_WIDTH[0] + LIGAMENT_WIDTH[1] * pixel)) ** 2))
         below_skin = torch.sigmoid((depth - LIGAMENT_DEPTH[0]) / LIGAMENT_DEPTH[1])
+        fat_layer = SUBCUTANEOUS[0] + look.scallop * lobule.clamp(-1.5, 1.5)
         fibrous = torch.maximum(
-            GLANDULAR * mixed * torch.sigmoid((depth - SUBCUTANEOUS[0]) / SUBCUTANEOUS[1]),
-            (LIGAMENT if self.breast.pattern is None else FULL_LIGAMENT) * sheet * below_skin,
+            GLANDULAR * mixed * torch.sigmoid((depth - fat_layer) / SUBCUTANEOUS[1]),
+            look.ligament * sheet * below_skin,
         )
-        fibrous += GRAIN * mixed * lobule.clamp(-2, 2)
+        fibrous += look.grain * mixed * lobule.clamp(-2, 2)
         mu = FAT + (GLAND - FAT) * fibrous
         if self.things is not None:
             self.things.in_tissue(mu, k)
         self._add_lesion(mu, u, v, z)
-        pattern = self.breast.pattern
-        if pattern is None:
-            mu = torch.where(depth < SKIN_THICKNESS, SKIN, mu)
-        else:
-            mu = torch.where(depth < pattern.skin, FULL_SKIN, mu)
+        skin = SKIN_THICKNESS if pattern is None else pattern.skin
+        mu = torch.where(depth < skin, look.skin, mu)
         self._add_muscle(mu, u, v, z, below_skin)
         if self.things is None:
             return mu * torch.sigmoid(depth / (SURFACE * pixel))

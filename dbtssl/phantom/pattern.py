@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 ROUNDNESS = (1.55, 2.2)  # exponent of the outline: 2 is an ellipse, 1 a triangle
 STRETCH = (0.45, 0.85)  # of tissue coordinates from chest wall to nipple: below 1, strands run there
 CENTRE = ((0.50, 0.68), (-0.25, 0.10), (-0.15, 0.15))  # of the gland, in (s, p, q)
-FALL = ((3.0, 8.0), (1.5, 5.0), (0.5, 3.0))  # of the gland's field about it
+FALL = ((3.0, 9.0), (1.5, 6.0), (0.5, 3.0))  # of the gland's field about it
 TILT = {"cc": (-0.10, 0.10), "mlo": (0.15, 0.45)}  # mm along the chest wall per mm of depth
 NECK = (0.25, 0.55)  # how much narrower an MLO view is at the axilla
 FOLD = (0.7, 10.0, 26.0)  # share of MLO views that show skin below the breast, and its size in mm
-SKIN = (1.0, 2.2)  # mm of `Compression.depth`: skin is 0.7 to 2.2 mm thick (Huang 2008, mean 1.45)
+SKIN = (0.8, 1.7)  # mm of `Compression.depth`: skin is 0.7 to 2.2 mm thick (Huang 2008, mean 1.45)
 NIPPLE = (1.0, 6.0)  # mm by which it stands out
 UNEVEN = (0.004, 0.022)  # of the outline
 MUSCLE = (0.32, 0.55)  # width at the top of the image, in lengths of the breast

@@ -23,7 +23,8 @@ FULL_MUSCLE = 0.084  # in the full anatomy, where more fat lies between
 FULL_SPREAD = 0.34
 THIN = 0.75  # fat at the very edge, falling off inwards
 
-BUNDLE = 0.28  # mm of the field per mm across the bundles of fibres
+BUNDLE = 2.4  # mm of the field per mm across the bundles of fibres
+BUNDLES = 0.45  # how strong they are beside the streaks
 ORIGIN = 500.0  # mm, keeps coordinates positive
 
 
@@ -41,12 +42,12 @@ def streaks(tile: Tensor, shape: Compression, u: Tensor, v: Tensor, z: Tensor) -
 
 
 def bundles(tile: Tensor, shape: Compression, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
-    """Fibres and, coarser and at another depth, the bundles that they make up."""
+    """Streaks of fat and, finer, the bundles of fibres between them."""
     norm = math.hypot(1.0, shape.muscle_length)
     along = 0.5 * FIBRE[0] * (shape.muscle_length * v - u) / norm + 2 * ORIGIN
     across = BUNDLE * (shape.muscle_length * u + v) / norm + ORIGIN
-    coarse = lookup(tile[1:], along, across, (BUNDLE * z).expand(along.shape))
-    return (streaks(tile, shape, u, v, z) + 1.4 * coarse) / 1.7
+    bundle = lookup(tile[1:], along, across, (BUNDLE * z).expand(along.shape))
+    return (streaks(tile, shape, u, v, z) + BUNDLES * bundle) / 1.2
 
 
 def share(inside: Tensor, zeta: Tensor, pixel: float, pose: Pose | None) -> Tensor:

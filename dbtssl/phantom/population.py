@@ -19,6 +19,8 @@ from dbtssl.phantom.subject import (
     CURVE,
     FLOOR,
     FULL_CURVE,
+    FULL_FLOOR,
+    FULL_RAMP,
     PHOTONS,
     RAMP,
     Breast,
@@ -133,15 +135,15 @@ def draw_innocent(config: PhantomConfig, i: int, woman: Woman, side: int) -> Inn
 
 def draw_technique(config: PhantomConfig, rng: Generator) -> Technique:
     """The scanner of a study: dose, kernel and display, which augmentation can hardly imitate."""
-    strength = config.nuisance
+    strength, plain = config.nuisance, config.anatomy == "plain"
     ramp, floor, gain, gamma = np.exp(strength * rng.normal(0, SCANNER_SD))
     return Technique(
         photons=PHOTONS * float(rng.uniform(*DOSE)) ** strength,
-        ramp=RAMP * float(ramp),
-        floor=FLOOR * float(floor),
+        ramp=(RAMP if plain else FULL_RAMP) * float(ramp),
+        floor=(FLOOR if plain else FULL_FLOOR) * float(floor),
         gain=float(gain),
         gamma=float(gamma),
-        curve=CURVE if config.anatomy == "plain" else FULL_CURVE,
+        curve=CURVE if plain else FULL_CURVE,
     )
 
 

@@ -29,7 +29,8 @@ PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections shar
 RAMP = 0.35  # 1/mm, where the ramp levels off
 FLOOR = 0.16  # the filter at zero frequency, which keeps the anatomy's grey levels
 CURVE = (0.290, 1.45)  # display: grey level of a fatty breast in full scales, and exponent
-FULL_CURVE = (0.303, 1.25)  # of the full anatomy
+FULL_RAMP, FULL_FLOOR = 0.33, 0.100  # of the full anatomy, calibrated with its display
+FULL_CURVE = (0.316, 1.12)
 
 
 @dataclass(frozen=True, slots=True)
