@@ -53,11 +53,13 @@ def patches(
     number = int(patient[-5:])
     rng = stream(config, number, Purpose.LESION, 99)
     for v in ill or volumes[:2]:
-        spots: list[tuple[int, str, Any]] = [(LESION, v.lesion.kind, v.boxes[0])] if v.lesion else []
+        spots: list[tuple[int, str, Any]] = (
+            [(LESION, v.lesion.kind, v.boxes[0])] if v.lesion else []
+        )
         if not ill:
-            spots += [(INNOCENT, kind, box) for kind, box in outlined(config, v) if kind in HARMLESS][
-                :2
-            ]
+            spots += [
+                (INNOCENT, kind, box) for kind, box in outlined(config, v) if kind in HARMLESS
+            ][:2]
             spots.append((GHOST, "tissue", _ghost(config, v, rng)))
         pixels, _ = render(config, v)
         for kind, name, box in spots:
@@ -122,7 +124,9 @@ class Network(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(_layer(1, width, 1), _layer(width, width, 2))
         self.stages = nn.ModuleList(
-            nn.Sequential(_layer(width * a, width * b, 2), _Residual(width * b), _Residual(width * b))
+            nn.Sequential(
+                _layer(width * a, width * b, 2), _Residual(width * b), _Residual(width * b)
+            )
             for a, b in ((1, 2), (2, 3), (3, 4))
         )
         self.head = nn.Linear(8 * width, 1)

@@ -29,7 +29,9 @@ EVEN = 0.8  # of the missing thickness at the rim is filled up (peripheral equal
 FULL_EVEN, FULL_KNEE = 0.97, 0.15  # in the full anatomy; and softness of where it sets in
 FULL = 0.95  # of a fatty breast's attenuation counts as full thickness
 RIM = (0.25, 0.05)  # line integral where the breast begins, and softness
-FULL_OUTSIDE = 0.85  # and this share outside the breast, lest the filter draws a white line round it
+FULL_OUTSIDE = (
+    0.85  # and this share outside the breast, lest the filter draws a white line round it
+)
 EVEN_SCALE = 4.0  # mm: only the smooth part is filled up, texture stays
 
 

@@ -115,7 +115,7 @@ class Compression:
         if self.uneven:
             rho = rho * (1 + self.uneven * _ripple(v / WAVE + 7 * self.tilt))
         rim = EDGE_ROUNDING * self.thickness / 2 / self.length
-        beyond = (rho - (1 - rim)) / rim
+        beyond: Real = (rho - (1 - rim)) / rim
         return (beyond + abs(beyond)) / 2
 
     def _fold_depth(self, u: Real, v: Real, z: Real) -> Real:

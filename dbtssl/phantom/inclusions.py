@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dbtssl.phantom.geometry import Grid
 
 EDGE = (0.25, 0.40)  # softness of an edge in mm; and per mm of pixel
-SAMPLED = 0.45  # standard deviation of a sample's reach, in pixels and in slices
-TAIL = 2.4  # standard deviations after which a point's kernel is cut
+SAMPLED = 0.5  # standard deviation of a sample's reach, in pixels and in slices
+TAIL = 2.6  # standard deviations after which a point's kernel is cut
 POINTS = 4000  # of a slice drawn at once
 
 

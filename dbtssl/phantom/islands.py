@@ -37,7 +37,9 @@ SOFTNESS = {"fat-island": 1.5, "gland-island": 2.6}  # of the edge
 def draw(rng: Generator) -> tuple[Inclusion, ...]:
     """Draw the islands of a breast."""
     fat = [
-        Inclusion("fat-island", within(rng, (0.2, 0.85), (0, 0.7)), cast(rng, *FAT_RADIUS), seed(rng))
+        Inclusion(
+            "fat-island", within(rng, (0.2, 0.85), (0, 0.7)), cast(rng, *FAT_RADIUS), seed(rng)
+        )
         for _ in range(int(rng.poisson(FAT_NUMBER)))
     ]
     gland = [
@@ -76,8 +78,9 @@ def _grown(
     field: Tensor, place: tuple[Tensor, Tensor, Tensor], scale: float, origin: NDArray[np.float64]
 ) -> Tensor:
     """A field of the tile at ``scale`` times each place: looked up at every other pixel."""
-    where = torch.broadcast_tensors(
-        *(x * scale + o for x, o in zip(place, origin.tolist(), strict=True))
+    size = [max(lengths) for lengths in zip(*(x.shape for x in place), strict=True)]
+    x, y, z = (
+        (along * scale + o).expand(size)[:, ::2, ::2]
+        for along, o in zip(place, origin.tolist(), strict=True)
     )
-    values = lookup(field, *(x[:, ::2, ::2] for x in where))
-    return F.interpolate(values, size=where[0].shape[1:], mode="bilinear")[0]
+    return F.interpolate(lookup(field, x, y, z), size=size[1:], mode="bilinear")[0]

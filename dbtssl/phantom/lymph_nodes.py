@@ -36,7 +36,11 @@ def draw(rng: Generator, up: int) -> tuple[Inclusion, ...]:
         found.append(Inclusion("lymph-node", at, cast(rng, *RADIUS), seed(rng)))
     share, size = AXILLARY
     for _ in range(int(rng.integers(1, 4)) if rng.random() < share else 0):
-        at = float(rng.uniform(0.05, 0.42)), float(rng.uniform(4, 45)), float(rng.uniform(-0.6, 0.6))
+        at = (
+            float(rng.uniform(0.05, 0.42)),
+            float(rng.uniform(4, 45)),
+            float(rng.uniform(-0.6, 0.6)),
+        )
         found.append(Inclusion("axillary-node", at, float(rng.uniform(*size)), seed(rng)))
     return tuple(found)
 

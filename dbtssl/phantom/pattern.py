@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 ROUNDNESS = (1.55, 2.2)  # exponent of the outline: 2 is an ellipse, 1 a triangle
-STRETCH = (0.45, 0.85)  # of tissue coordinates from chest wall to nipple: below 1, strands run there
+STRETCH = (
+    0.45,
+    0.85,
+)  # of tissue coordinates from chest wall to nipple: below 1, strands run there
 CENTRE = ((0.50, 0.68), (-0.25, 0.10), (-0.15, 0.15))  # of the gland, in (s, p, q)
 FALL = ((3.0, 9.0), (1.5, 6.0), (0.5, 3.0))  # of the gland's field about it
 TILT = {"cc": (-0.10, 0.10), "mlo": (0.15, 0.45)}  # mm along the chest wall per mm of depth
@@ -79,9 +82,7 @@ def draw_pose(projection: str, rng: Generator) -> Pose:
     """Draw what a view makes of it."""
     mlo = projection == "mlo"
     share, *size = FOLD
-    tilt, neck, fold = (
-        float(rng.uniform(*limits)) for limits in (TILT[projection], NECK, size)
-    )
+    tilt, neck, fold = (float(rng.uniform(*limits)) for limits in (TILT[projection], NECK, size))
     folded = rng.random() < share
     muscle = [
         float(rng.uniform(*limits))

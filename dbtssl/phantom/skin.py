@@ -37,9 +37,7 @@ def draw(rng: Generator) -> tuple[Inclusion, ...]:
         if rng.random() < RINGED:
             found.append(Inclusion("marker-ring", at, float(rng.uniform(*RING)), seed(rng)))
     if rng.random() < LONE:
-        found.append(
-            Inclusion("marker-ring", _on_skin(rng), float(rng.uniform(*RING)), seed(rng))
-        )
+        found.append(Inclusion("marker-ring", _on_skin(rng), float(rng.uniform(*RING)), seed(rng)))
     return tuple(found)
 
 

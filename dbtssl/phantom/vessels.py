@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from dbtssl.phantom.inclusions import Chain, joined, thread
+from dbtssl.phantom.inclusions import Chain, thread
+from dbtssl.phantom.lesions import pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,7 @@ STEP = 0.8  # mm between points
 WINDING = (0.01, 0.045)  # amplitude of a winding over its wavelength
 WAVES = (15.0, 90.0)  # mm, range of the wavelengths
 TAPER = 0.55  # radius at the end over that at the beginning
+HALVINGS = 14  # of the interval in which a drawn-in point is sought
 LEAST = 0.25  # mm, radius
 
 Path = tuple["NDArray[np.float64]", float]  # points in mm of the breast's axes, and radius
@@ -46,7 +49,7 @@ def tree(seed: int, breast: Breast) -> list[Path]:
     found: list[Path] = []
     for _ in range(int(rng.integers(*TRUNKS))):
         angle = rng.uniform(-math.pi, math.pi)
-        start_r, end_r = rng.uniform(*DEPTHS, 2)
+        start_r, end_r = rng.uniform(*DEPTHS), rng.uniform(*DEPTHS)
         turn = angle + rng.normal(0, 0.5)
         start = np.array([rng.uniform(-0.05, 0.25), *_ray(start_r, angle)])
         end = np.array([rng.uniform(0.55, 0.97), *_ray(0.75 * end_r, turn)])
@@ -59,15 +62,10 @@ def tree(seed: int, breast: Breast) -> list[Path]:
     return found
 
 
-def chain(paths: list[Path], breast: Breast, shape: Compression, lesion: Lesion | None) -> Chain:
-    """The vessels as one view sees them, drawn in by ``lesion``."""
-    return joined(list(tubes(paths, breast, shape, lesion)))
-
-
 def tubes(
     paths: list[Path], breast: Breast, shape: Compression, lesion: Lesion | None
 ) -> Iterator[Chain]:
-    """Each vessel as one view sees it."""
+    """Each vessel as one view sees it, drawn in by ``lesion``."""
     size = np.array([breast.depth, breast.width, breast.width])
     for points, radius in paths:
         places = shape.place_all(torch.tensor(points / size, dtype=torch.float32))
@@ -77,16 +75,17 @@ def tubes(
         yield thread(places, (radius * along).clamp_min(LEAST))
 
 
-def drawn_in(places: torch.Tensor, lesion: Lesion, shape: Compression) -> torch.Tensor:
+def drawn_in(places: Tensor, lesion: Lesion, shape: Compression) -> Tensor:
     """Where the pull of ``lesion`` takes ``places``: the inverse of how tissue is looked up."""
-    from dbtssl.phantom.lesions import pull
-
     centre = torch.tensor(shape.place(lesion.at))
     away = places - centre
-    moved = away
-    for _ in range(8):
-        moved = (moved + away / (1 + pull(lesion, moved.square().sum(1)))[:, None]) / 2
-    return centre + moved
+    square = away.square().sum(1)
+    low, high = torch.zeros(len(places)), torch.ones(len(places))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        too_far = middle * (1 + pull(lesion, middle.square() * square)) > 1
+        low, high = torch.where(too_far, low, middle), torch.where(too_far, middle, high)
+    return centre + high[:, None] * away
 
 
 def _branch(parent: Path, rng: Generator) -> Path:
@@ -106,7 +105,7 @@ def _path(
     length = float(np.linalg.norm(end - start))
     t = np.linspace(0, 1, max(int(length / STEP), 4))[:, None]
     path = start + t * (end - start)
-    for wave in np.exp(rng.uniform(*np.log(WAVES), 5)):
+    for wave in np.exp(rng.uniform(math.log(WAVES[0]), math.log(WAVES[1]), 5)):
         across = rng.normal(0, rng.uniform(*WINDING) * wave, 3)
         phase = rng.uniform(0, 2 * math.pi)
         path += across * (np.sin(2 * math.pi * length / wave * t + phase) - math.sin(phase))
