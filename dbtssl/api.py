@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
     from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
-    from dbtssl.nn.monitors import feature_std, rankme
+    from dbtssl.nn.monitors import feature_std, one_vector, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
@@ -94,6 +94,7 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "one_vector",
     "progress",
     "rank",
     "rankme",
@@ -119,6 +120,7 @@ _HEAVY = {
     "discriminative_groups": "dbtssl.nn.stages",
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
+    "one_vector": "dbtssl.nn.monitors",
     "rank": "dbtssl.nn.distributed",
     "rankme": "dbtssl.nn.monitors",
     "shuffle": "dbtssl.nn.distributed",

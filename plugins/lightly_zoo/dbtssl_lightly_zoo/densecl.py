@@ -76,7 +76,7 @@ class DenseCL(nn.Module):
     ) -> None:
         super().__init__()
         self.views = pair(**views)
-        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.size)
+        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape[0])
         split_batchnorm(self.query, splits)
         self.key = MomentumTeacher(self.query)
         self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)
