@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         world_size,
     )
     from dbtssl.nn.feature_map import place_width, places_and_pooled
-    from dbtssl.nn.monitors import feature_std, rankme
+    from dbtssl.nn.monitors import feature_std, one_vector, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
@@ -109,6 +109,7 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "one_vector",
     "place_width",
     "places_and_pooled",
     "progress",
@@ -138,6 +139,7 @@ _HEAVY = {
     "discriminative_groups": "dbtssl.nn.stages",
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
+    "one_vector": "dbtssl.nn.monitors",
     "gather_with_gradient": "dbtssl.nn.distributed",
     "place_width": "dbtssl.nn.feature_map",
     "places_and_pooled": "dbtssl.nn.feature_map",

@@ -152,6 +152,15 @@ class Wide:
     def __init__(self, encoder):
         self.views = (ViewSpec("anchor", Crop((64, 96))), ViewSpec("positive", Crop((32, 80))))
 
+    def __call__(self, batch):
+        raise NotImplementedError
+
+    def after_step(self, progress):
+        raise NotImplementedError
+
+    def encoder(self):
+        raise NotImplementedError
+
 
 @hookimpl
 def register_components(register):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightly.utils.debug import std_of_l2_normalized
 
-from dbtssl.nn.monitors import feature_std, rankme
+from dbtssl.nn.monitors import feature_std, one_vector, rankme
 
 
 def test_equals_lightlys() -> None:
@@ -42,3 +42,12 @@ def test_rankme_is_not_rounded_by_autocast() -> None:
     z = torch.randn(16, 8)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(rankme(z), rankme(z.float()))
+
+
+def test_features_that_are_one_vector_are_told() -> None:
+    z = torch.ones(16, 25) + 1e-3 * torch.randn(16, 25)
+    assert "one vector (their spread is 0.0" in one_vector(float(feature_std(z)), 25)
+    assert one_vector(0.0061, 25) == ""  # 0.0305 of 1 / 5
+    assert one_vector(0.0059, 25) != ""
+    assert one_vector(float(feature_std(torch.randn(16, 25))), 25) == ""
+    assert one_vector(math.nan, 25) == ""  # of a single image

@@ -25,6 +25,7 @@ from dbtssl.api import (
     ViewSpec,
     feature_std,
     gather,
+    one_vector,
     shuffle,
     split_batchnorm,
     unshuffle,
@@ -32,7 +33,7 @@ from dbtssl.api import (
 from dbtssl.api import Config as BaseConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Range = tuple[float, float]
 QUERY, KEY = 0, 1
@@ -172,6 +173,10 @@ class MoCoV2(nn.Module):
         if self.momentum_schedule == "constant":
             return self.momentum
         return 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+    def collapsed(self, means: Mapping[str, float]) -> str:
+        """Whether the queries are one vector, in one sentence; empty if not."""
+        return one_vector(means["feature_std"], self.queue.keys.shape[1])
 
     def encoder(self) -> nn.Module:
         """A copy of the query encoder, without the head; its batch normalisation is whole again."""
