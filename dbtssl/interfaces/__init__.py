@@ -1,0 +1,34 @@
+"""The interfaces that carry the science: sampler, objective, fine-tuner, aggregator, method, source.
+
+The core is written against these protocols and knows no method. Plugin authors import them from `dbtssl.api`.
+"""
+
+from __future__ import annotations
+
+from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
+from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
+from dbtssl.interfaces.methods import Method, Reported
+from dbtssl.interfaces.pretraining import Objective, Sampler
+from dbtssl.interfaces.sources import FrameReader, RawVolume, Source
+from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
+
+__all__ = [
+    "Aggregator",
+    "Batch",
+    "Crop",
+    "FineTuner",
+    "FrameReader",
+    "Groups",
+    "Labelled",
+    "Level",
+    "Method",
+    "Objective",
+    "Photometry",
+    "RawVolume",
+    "Reported",
+    "Run",
+    "Sampler",
+    "Source",
+    "Step",
+    "ViewSpec",
+]
