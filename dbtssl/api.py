@@ -46,14 +46,21 @@ if TYPE_CHECKING:
         unshuffle,
         world_size,
     )
-    from dbtssl.nn.monitors import feature_std
+    from dbtssl.nn.feature_map import place_width, places_and_pooled
+    from dbtssl.nn.monitors import feature_std, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
     from dbtssl.nn.synced_batchnorm import sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher
-    from dbtssl.training.finetune import slice_auc, train_patches, training_mode
+    from dbtssl.training.finetune import (
+        slice_auc,
+        train_patches,
+        training_mode,
+        validation_logits,
+    )
     from dbtssl.training.finetune_augment import LightAugment
+    from dbtssl.views.random_numbers import uniform
 
 __all__ = [
     "API_VERSION",
@@ -102,8 +109,11 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "place_width",
+    "places_and_pooled",
     "progress",
     "rank",
+    "rankme",
     "shuffle",
     "slice_auc",
     "split_batchnorm",
@@ -111,7 +121,9 @@ __all__ = [
     "sync_batchnorm",
     "train_patches",
     "training_mode",
+    "uniform",
     "unshuffle",
+    "validation_logits",
     "world_size",
 ]
 
@@ -127,7 +139,10 @@ _HEAVY = {
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
     "gather_with_gradient": "dbtssl.nn.distributed",
+    "place_width": "dbtssl.nn.feature_map",
+    "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
+    "rankme": "dbtssl.nn.monitors",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
@@ -135,7 +150,9 @@ _HEAVY = {
     "sync_batchnorm": "dbtssl.nn.synced_batchnorm",
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
+    "uniform": "dbtssl.views.random_numbers",
     "unshuffle": "dbtssl.nn.distributed",
+    "validation_logits": "dbtssl.training.finetune",
     "world_size": "dbtssl.nn.distributed",
 }
 

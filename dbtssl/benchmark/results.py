@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.record import (
     Record,
     RowRecord,
@@ -47,10 +48,13 @@ def benchmark(spec: Spec, out: Path) -> Record:
         write_record(record, folder)
     table = record_table(record, store)
     written = write_table(table, folder)
+    plots = keep_plots(record, store, folder)
     print_table(table)
     found = len(record.stages) - executed
     print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
     print(f"written: {', '.join(str(path) for path in written)}", file=sys.stderr)
+    if plots:
+        print(f"monitors: {', '.join(str(path) for path in plots)}", file=sys.stderr)
     if record.failures:
         lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
         raise PluginError(

@@ -97,6 +97,7 @@ def resolve(spec: Spec) -> Resolved:
     chosen = attempt(lambda: protocol(spec.protocol))
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
+    attempt(spec.monitor.check)
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
     if not errors:
         for row in rows:
@@ -117,18 +118,18 @@ def check_networks(row: Row, patch_size: int) -> None:
 
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         encoder = create_encoder(row.backbone.name, **row.backbone.args).eval()
-        sizes = {patch_size}
+        shapes = {(patch_size, patch_size)}
         if row.objective is not None:
-            sizes |= {view.crop.size for view in row.objective.build(encoder).views}
-        for size in sorted(sizes):
+            shapes |= {view.crop.shape for view in row.objective.build(encoder).views}
+        for rows, columns in sorted(shapes):
             try:
-                encoder(torch.zeros(2, 1, size, size))
+                encoder(torch.zeros(2, 1, rows, columns))
             except DbtsslError:
                 raise
             except Exception as exc:
                 raise ConfigError(
                     f"row {row.name!r}: backbone {row.backbone.name!r} cannot take images of "
-                    f"{size} x {size} pixels: {type(exc).__name__}: {exc}",
+                    f"{rows} x {columns} pixels: {type(exc).__name__}: {exc}",
                     hint="change the crop or patch size, or backbone.args",
                 ) from exc
 

@@ -63,11 +63,17 @@ def toy_objective(
 
 
 def toy_batch(objective: Objective, n: int = 8, seed: int = 0) -> Batch:
-    """``n`` rows of random images of the sizes that ``objective`` asks for; two rows a breast, four a patient."""
+    """``n`` rows of random images of the shapes that ``objective`` asks for; two rows a breast, four a patient.
+
+    View ``v`` of row ``i`` is of slice ``i + v``; a pixel is 1/100 of the slice's height.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sizes = [view.crop.size for view in objective.views]
-    views = tuple(torch.rand(n, 1, s, s, generator=generator) for s in sizes)
+    shapes = [view.crop.shape for view in objective.views]
+    views = tuple(torch.rand((n, 1, *shape), generator=generator) for shape in shapes)
     tissue = tuple(torch.ones_like(view, dtype=torch.bool) for view in views)
     ids = torch.arange(n)
-    each = [(x,) * len(views) for x in (ids, ids // 2, ids // 4)]
-    return Batch(views, tissue, *each)
+    volume, breast, patient = ((x,) * len(views) for x in (ids, ids // 2, ids // 4))
+    seeds = tuple(torch.randint(2**62, (n,), generator=generator) for _ in shapes)
+    z = tuple(ids + v for v in range(len(shapes)))
+    pixel = tuple(torch.full((n, 2), 0.01) for _ in shapes)
+    return Batch(views, tissue, volume, breast, patient, seeds, z, pixel)

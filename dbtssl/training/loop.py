@@ -21,7 +21,9 @@ from dbtssl.config import digest, result_fields
 from dbtssl.errors import ConfigError, TrainingError
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
+from dbtssl.training.collapse import refuse_collapse
 from dbtssl.training.log import Means, append_line, cut_back, length
+from dbtssl.training.monitors import MONITORS
 from dbtssl.training.optimizers import make_optimizer, set_rates
 from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
+    from dbtssl.training.monitors import Monitor
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
@@ -61,8 +64,11 @@ def run(
     accelerator: str,
     devices: int,
     workers: int,
+    monitor: Monitor | None,
 ) -> PretrainResult:
     """See `dbtssl.training.pretrain.pretrain`."""
+    if monitor is not None:
+        monitor.check(slices.cohort)
     pairs = Pairs(slices, sampler, tuple(objective.views), seed)
     fabric = launch(accelerator, devices, config.precision)
     items = len(slices.cohort) * config.slices_per_volume
@@ -88,10 +94,17 @@ def run(
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     batches = loader(pairs, order, workers, pin=bool(cuda))
     ticking = progress("pretrain", (total - start) * config.batch_size, "images")
+    watch = None
+    if monitor is not None and monitor.config.every and fabric.is_global_zero:
+        from dbtssl.training.watch import Watch  # brings scikit-learn
+
+        watch = Watch(monitor, folder, folder / LOG, fabric.device)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:
         saved = begun = time.monotonic()
         shown = 0  # images since the last line of the log
+        if watch is not None and not start:
+            watch.look(objective, 0, 0, last=False)
         for done, raw in enumerate(batches, start=start + 1):
             torch.manual_seed(step_seed(seed, fabric.global_rank, done))
             lr = learning_rate(config, done - 1, per_epoch, total)
@@ -116,6 +129,9 @@ def run(
                     where = {"epoch": done // per_epoch, "step": done, "lr": lr}
                     rate = round(shown / (time.monotonic() - begun), 1)
                     append_line(folder / LOG, {**where, **values, **constant, "images_per_s": rate})
+                if watch is not None and watch.due(done // per_epoch, last=done == total):
+                    watch.look(objective, done // per_epoch, done, last=done == total)
+                refuse_collapse(fabric, objective, values, done // per_epoch)
                 begun, shown = time.monotonic(), 0
             if done == total or time.monotonic() - saved >= config.checkpoint_every:
                 _finite(means, done, lr)
@@ -128,6 +144,7 @@ def run(
                         "means": means.state_dict(),
                         "loss": loss,
                         "log_bytes": length(folder / LOG),
+                        "monitors_bytes": length(folder / MONITORS),
                     }
                     save_checkpoint(folder / CHECKPOINT, state)
                 saved = time.monotonic()
@@ -147,6 +164,7 @@ def _restore(folder: Path, identity: str) -> dict[str, Any] | None:
             hint=f"choose another folder, or delete {folder / CHECKPOINT} to start anew",
         )
     cut_back(folder / LOG, state["log_bytes"] if state else 0)
+    cut_back(folder / MONITORS, state.get("monitors_bytes", 0) if state else 0)
     return state
 
 

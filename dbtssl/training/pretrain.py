@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
+    from dbtssl.training.monitors import Monitor
 
 
 class PretrainConfig(Config):
@@ -95,17 +96,23 @@ def pretrain(
     accelerator: str = "auto",
     devices: int = 1,
     workers: int = 0,
+    monitor: Monitor | None = None,
 ) -> PretrainResult:
     """Train ``objective`` in place on pairs of ``slices``; afterwards it is on the CPU.
 
     ``folder`` gets ``checkpoint.pt`` and ``log.jsonl`` (one line an epoch). Called again with the same folder it goes
     on where the checkpoint is, and ends with the same weights, on a CPU bit for bit; the caller builds the objective
     anew, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
-    every process calls this function, process 0's weights count, and it alone writes. No label is read.
+    every process calls this function, process 0's weights count, and it alone writes. No label is trained on.
+
+    ``monitor`` measures the encoder on validation patients as it goes, and changes nothing of the result;
+    ``monitors.jsonl`` and ``monitors.png`` in ``folder`` then tell of it, and so do event files where it says so.
 
     Raises `ConfigError` for a batch larger than an epoch or a checkpoint of another run, and `DbtsslError` for a loss
     that is not finite or a disk that is full.
     """
     from dbtssl.training.loop import run
 
-    return run(objective, sampler, slices, config, seed, folder, accelerator, devices, workers)
+    return run(
+        objective, sampler, slices, config, seed, folder, accelerator, devices, workers, monitor
+    )

@@ -139,6 +139,36 @@ def test_networks_are_tried_before_any_work(changes, message):
         resolve(make_spec(**changes))
 
 
+WIDE = """
+from dbtssl.api import Config, Crop, Method, ViewSpec, hookimpl
+
+DBTSSL_API = 1
+METHOD = Method(summary="a wide view", objective="wide", sampler="same-slice")
+
+
+class Wide:
+    Config = Config
+
+    def __init__(self, encoder):
+        self.views = (ViewSpec("anchor", Crop((64, 96))), ViewSpec("positive", Crop((32, 80))))
+
+
+@hookimpl
+def register_components(register):
+    register("objective", "wide", f"{__name__}:Wide", "a wide view")
+    register("method", "wide", f"{__name__}:METHOD", METHOD.summary)
+"""
+
+
+def test_views_are_tried_in_their_own_shape(tmp_path):
+    path = tmp_path / "wide_plugin.py"
+    path.write_text(WIDE)
+    add_plugin_file(path)
+    registry.cache_clear()
+    with pytest.raises(ConfigError, match="got images of 32 x 80 pixels, expected 64 or more"):
+        resolve(make_spec(methods=["wide"]))
+
+
 def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
     spec = make_spec(backbone={"name": "tiny-net", "args": {}})
     row = resolve(spec).rows[0]

@@ -21,11 +21,12 @@ from dbtssl.api import (
     Step,
     feature_std,
     gather,
+    place_width,
+    places_and_pooled,
     shuffle,
     split_batchnorm,
     unshuffle,
 )
-from dbtssl_lightly_zoo.feature_map import place_width, places_and_pooled
 from dbtssl_lightly_zoo.projected import full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
@@ -76,7 +77,7 @@ class DenseCL(nn.Module):
     ) -> None:
         super().__init__()
         self.views = pair(**views)
-        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.size)
+        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape[0])
         split_batchnorm(self.query, splits)
         self.key = MomentumTeacher(self.query)
         self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)

@@ -5,12 +5,11 @@ import copy
 import pytest
 import torch
 from dbtssl_lightly_zoo.densecl import contrast
-from dbtssl_lightly_zoo.feature_map import place_width, places_and_pooled
 from lightly.loss import NTXentLoss
 from torch import nn
 from torch.nn import functional as F
 
-from dbtssl.api import ConfigError, create_encoder
+from dbtssl.api import ConfigError, create_encoder, place_width, places_and_pooled
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.toy_objective import ToyEncoder, toy_batch
 

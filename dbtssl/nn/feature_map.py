@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dbtssl.api import ConfigError
+from dbtssl.errors import ConfigError
 
 
 def places_and_pooled(encoder: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
