@@ -202,10 +202,14 @@ class FineTuner(Protocol):
 
 @dataclass(frozen=True)
 class Groups:
-    """Ragged groups: the values of group ``g`` are ``values[offsets[g]:offsets[g + 1]]``."""
+    """Ragged groups: the values of group ``g``, and its rows of ``features``, are ``offsets[g]:offsets[g + 1]``.
+
+    ``labels``, for training alone, says which groups are abnormal."""
 
     values: NDArray[np.float64]
     offsets: NDArray[np.int64]
+    features: NDArray[np.float32] | None = None
+    labels: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -213,7 +217,7 @@ class Groups:
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """Ragged groups of logits in, one logit for each group out; patches to slices, or slices to volumes."""
+    """Ragged groups in, one logit for each group out. One that learns is a `dbtssl.evaluation.learned.Learned` too."""
 
     Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]

@@ -19,6 +19,7 @@ from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.store import write_atomic
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import PluginError
+from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
@@ -124,6 +125,7 @@ def record_table(record: Record, store: Store) -> Table:
         record.title,
         [_entry(row, store) for row in record.rows],
         phantom=record.phantom,
+        evaluation_sets=NAMES,
     )
     of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
     return replace(table, notes=(*table.notes, *of_split))

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.stages import (
-    Context,
-    finetune_stage,
-    predict_stage,
-    pretrain_stage,
-    score_stage,
-)
+from dbtssl.benchmark.scoring import predict_stage, score_stage
+from dbtssl.benchmark.stages import Context, finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
 from dbtssl.errors import DbtsslError, PluginError, TrainingError
 

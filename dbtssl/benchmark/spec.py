@@ -68,21 +68,50 @@ class BackboneSpec(Config):
 class PredictSpec(Config):
     """Which patches are looked at, in validation and in test."""
 
-    patches: int = Field(default=20, ge=1, le=400, description="patches a slice (the paper's M)")
+    inference: Literal["random", "grid"] = Field(
+        default="random",
+        description="patches at random places, or on a lattice that covers all tissue, without noise of sampling",
+    )
+    patches: int = Field(
+        default=20,
+        ge=1,
+        le=400,
+        description="patches a slice (the paper's M), where they are random",
+    )
+    overlap: float = Field(
+        default=0.5,
+        ge=0,
+        le=0.9,
+        description="least share of a patch's side in common with its neighbour on the lattice",
+    )
     patch_size: int = Field(
         default=448, ge=8, description="side of a patch in pixels of the prepared slice"
     )
     min_tissue: float = Field(
         default=0.01, ge=0, le=1, description="least share of tissue in a patch, both classes alike"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the patch positions")
+    seed: int = Field(
+        default=0, ge=0, description="seed of the patch positions, where they are random"
+    )
+
+    @model_validator(mode="after")
+    def _of_its_inference(self) -> PredictSpec:
+        if self.inference == "random" and "overlap" in self.model_fields_set:
+            raise ValueError('overlap is of inference = "grid"')
+        return self
 
 
 class AggregateSpec(Config):
-    """Patches to slice, slices to volume."""
+    """Patches to slice, slices to volume, volumes to breast and to patient."""
 
     patch: str = Field(default="mean", description="aggregator over the patches of a slice")
     slice: str = Field(default="max", description="aggregator over the slices of a volume")
+    breast: str = Field(default="max", description="aggregator over the volumes of a breast")
+    patient: str = Field(default="max", description="aggregator over the volumes of a patient")
+    options: dict[Literal["patch", "slice", "breast", "patient"], Tables] = Field(
+        default_factory=dict,
+        description="[aggregate.options.patch] and so on: keys of that aggregator's Config",
+    )
 
 
 class RowSpec(Config):

@@ -87,6 +87,7 @@ class TableRow:
     protocol: str = ""
     protocol_digest: str = ""
     evaluation_set: str = ""
+    diagnostic: bool = False
     failure: str = ""
 
     @property
@@ -137,6 +138,8 @@ def build_table(
         if entry.score is None:
             continue
         for row in entry.score.rows:
+            if row.subgroup:
+                continue  # they are in score.json
             line = _line(entry, entry.score, row, names)
             if row.kind == "method":
                 rows.setdefault(line.group, []).append(line)
@@ -175,6 +178,7 @@ def _line(entry: Entry, score: Score, row: Row, names: Mapping[str, str]) -> Tab
         protocol=f"{protocol.name} {protocol.version}",
         protocol_digest=protocol.digest,
         evaluation_set=row.evaluation_set,
+        diagnostic=row.diagnostic,
     )
     if row.kind != "method":
         return line
@@ -195,6 +199,7 @@ def _failed(entry: Entry, beside: TableRow) -> TableRow:
         protocol=beside.protocol,
         protocol_digest=beside.protocol_digest,
         evaluation_set=beside.evaluation_set,
+        diagnostic=beside.diagnostic,
         failure=entry.failure or "the run failed",
         **_run(entry),
     )
@@ -212,8 +217,10 @@ def _run(entry: Entry) -> dict[str, Any]:
 
 
 def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
-    """Mark the best and the second value of each metric; where all are equal there is no best."""
+    """Mark the best and the second value of each metric; where all are equal, or in a diagnostic, there is no best."""
     out = list(lines)
+    if any(line.diagnostic for line in out):
+        return out
     for name in METRICS:
         values = [line.cells[name].value.value for line in out]
         distinct = sorted({value for value in values if value is not None}, reverse=True)

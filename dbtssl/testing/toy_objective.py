@@ -63,17 +63,24 @@ def toy_objective(
 
 
 def toy_batch(objective: Objective, n: int = 8, seed: int = 0) -> Batch:
-    """``n`` rows of random images of the shapes that ``objective`` asks for; two rows a breast, four a patient.
+    """``n`` rows of random images of the sizes that ``objective`` asks for; two rows a breast, four a patient.
 
-    View ``v`` of row ``i`` is of slice ``i + v``; a pixel is 1/100 of the slice's height.
+    Rows are of slices 0 to 2, positives one slice on; a slice is as high as 128 pixels of a view.
     """
     generator = torch.Generator().manual_seed(seed)
     shapes = [view.crop.shape for view in objective.views]
-    views = tuple(torch.rand((n, 1, *shape), generator=generator) for shape in shapes)
+    views = tuple(torch.rand(n, 1, *shape, generator=generator) for shape in shapes)
     tissue = tuple(torch.ones_like(view, dtype=torch.bool) for view in views)
     ids = torch.arange(n)
+    pixel = torch.full((n, 2), 1 / 128)
     volume, breast, patient = ((x,) * len(views) for x in (ids, ids // 2, ids // 4))
-    seeds = tuple(torch.randint(2**62, (n,), generator=generator) for _ in shapes)
-    z = tuple(ids + v for v in range(len(shapes)))
-    pixel = tuple(torch.full((n, 2), 0.01) for _ in shapes)
-    return Batch(views, tissue, volume, breast, patient, seeds, z, pixel)
+    return Batch(
+        views,
+        tissue,
+        volume,
+        breast,
+        patient,
+        seeds=tuple(ids + n * v for v in range(len(views))),
+        z=tuple((ids + (view.of == "positive")) % 3 for view in objective.views),
+        pixel=(pixel,) * len(views),
+    )

@@ -24,14 +24,14 @@ from dbtssl.evaluation.representation import cross_view_recall, knn_auc, probe_a
 from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Crop, Step, ViewSpec
 from dbtssl.nn.monitors import rankme
-from dbtssl.training.checkpoint import load_checkpoint
+from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.log import read_lines
 from dbtssl.training.loop import CHECKPOINT, LOG
 from dbtssl.training.monitor_patches import labelled_patches, spread_patches
 from dbtssl.training.monitor_plot import draw
 from dbtssl.training.monitors import EVENTS, MONITORS, PLOT, Monitor, MonitorConfig
 from dbtssl.training.pretrain import PretrainConfig, pretrain
-from dbtssl.training.watch import NAMES, effective_rank, summary
+from dbtssl.training.watch import NAMES, effective_rank, features, summary
 
 RULE = PatchRule(16)
 SMALL = {"every": 2, "slices": 2, "patches": 2, "neighbours": 5, "label_budget": 2}
@@ -186,6 +186,14 @@ def test_it_looks_before_the_first_step_every_so_often_and_after_the_last(straig
         assert line["chance"]["same_patient"] == pytest.approx(2 / 22, abs=1e-6)
 
 
+def test_looking_draws_no_global_random_number(validation):
+    patches = spread_patches(validation, RULE, [0, 5], 2, 2)
+    encoder = Toy().encoder()
+    before = global_random_states()
+    assert features(encoder, patches, "cpu").shape == (8, 24)
+    assert global_random_states() == before
+
+
 def test_none_are_wanted(training, validation, tmp_path):
     train(training, tmp_path, watching(validation, every=0))
     assert not (tmp_path / MONITORS).exists()
@@ -196,18 +204,18 @@ def test_the_numbers_are_those_of_the_encoder_in_evaluation_mode(validation, str
     """The last line, worked out patch by patch from the weights that the training ended with."""
     encoder = deepcopy(straight[1].encoder()).eval()
 
-    def features(patches):
+    def one_by_one(patches):
         with torch.no_grad():
             return np.stack([encoder(torch.from_numpy(p)[None])[0].numpy() for p in patches])
 
     spread = spread_patches(validation, RULE, range(24), 2, 2)
-    z = features(spread)
+    z = one_by_one(spread)
     mean = np.stack([z[spread.volumes == i].mean(axis=0) for i in range(24)])
     ids = np.array([f"{v.patient}{v.side}" for v in validation.cohort])
     _, breasts = np.unique(ids, return_inverse=True)
     mlo = np.array([v.view.endswith("mlo") for v in validation.cohort])
     labelled, abnormal = labelled_patches(validation, RULE, range(24), 2)
-    shown = features(labelled)
+    shown = one_by_one(labelled)
     owner = np.array([int(validation.cohort[i].patient[1:]) for i in labelled.volumes])
     last = read_lines(straight[0] / MONITORS)[-1]
     assert last["recall@1"] == pytest.approx(cross_view_recall(mean, breasts, mlo, 1).value)
@@ -264,6 +272,26 @@ def test_going_on_gives_the_log_of_a_run_that_never_stopped(
         train(training, tmp_path, monitor, Toy(fail_at), checkpoint_every=checkpoint_every)
     resumed = train(training, tmp_path, monitor, Toy(), checkpoint_every=checkpoint_every)
     assert resumed.calls == (10 if checkpoint_every else 11 - fail_at)
+    assert timeless(tmp_path) == timeless(straight[0])
+    assert sha(tmp_path) == sha(straight[0])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_measurement_whose_checkpoint_was_not_written_is_made_again(
+    training, validation, straight, tmp_path, monkeypatch
+):
+    def killed(path, state):
+        if state["step"] == 8:
+            raise KeyboardInterrupt
+        save_checkpoint(path, state)
+
+    monitor = watching(validation)
+    monkeypatch.setattr("dbtssl.training.loop.save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(training, tmp_path, monitor, checkpoint_every=0)
+    assert [x["step"] for x in timeless(tmp_path)] == [0, 4, 8]
+    monkeypatch.undo()
+    assert train(training, tmp_path, monitor, checkpoint_every=0).calls == 3
     assert timeless(tmp_path) == timeless(straight[0])
     assert sha(tmp_path) == sha(straight[0])
 

@@ -8,17 +8,27 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from dbtssl.api import uniform
+from dbtssl_implants.objects import STREAMS
 
-def windows(n: int, smallest: float, flip: float) -> torch.Tensor:
-    """Affine maps ``(n, 2, 3)`` for `cut_windows`, drawn from torch's global generator on the CPU.
+SIDE, ROW, COLUMN, FLIP = range(STREAMS, STREAMS + 4)
+EACH = 4  # streams of one crop
+
+
+def windows(seeds: torch.Tensor, crop: int, smallest: float, flip: float) -> torch.Tensor:
+    """Affine maps ``(n, 2, 3)`` for `cut_windows`, from ``seeds`` ``(n,)`` and the number of the ``crop`` alone.
 
     A window has a side of ``smallest`` to 1 of the view's, anywhere within it, and is mirrored along the columns with
     probability ``flip``.
     """
-    side = smallest + (1.0 - smallest) * torch.rand(n)
-    y, x = ((2.0 * torch.rand(n) - 1.0) * (1.0 - side) for _ in range(2))
-    mirror = torch.where(torch.rand(n) < flip, -1.0, 1.0)
-    nothing = torch.zeros(n)
+
+    def share(stream: int) -> torch.Tensor:
+        return uniform(seeds, stream + EACH * crop)
+
+    side = smallest + (1.0 - smallest) * share(SIDE)
+    y, x = ((2.0 * share(axis) - 1.0) * (1.0 - side) for axis in (ROW, COLUMN))
+    mirror = torch.where(share(FLIP) < flip, -1.0, 1.0)
+    nothing = torch.zeros_like(side)
     top = torch.stack([side * mirror, nothing, x], dim=1)
     bottom = torch.stack([nothing, side, y], dim=1)
     return torch.stack([top, bottom], dim=1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 ANCHOR, POSITIVE = 0, 1
+CROPS = 4  # of a pair: both slices clean, both painted
 VISIBLE = 0.5  # a crop shows an object if its mask reaches this anywhere
 
 
@@ -134,7 +135,7 @@ class Implants(nn.Module):
         width: Any = encoder.num_features
         self.network = encoder
         self.presence_head = nn.Linear(width, 1)
-        self.place_head = _mlp(place_width(encoder, crop_size), hidden, 1)
+        self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
         self.temperature, self.crop_size = temperature, crop_size
@@ -183,8 +184,8 @@ class Implants(nn.Module):
     @torch.no_grad()
     def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
-        device = batch.views[ANCHOR].device
-        objects = self.draw(batch.tissue[ANCHOR]).to(device)
+        seeds = batch.seeds[ANCHOR]
+        objects = self.draw(batch.tissue[ANCHOR], seeds)
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
             image, mask = self._painted(batch, view, objects)
@@ -193,7 +194,7 @@ class Implants(nn.Module):
             masks.append(mask)
         images = torch.cat(clean + painted)
         shown = torch.cat([torch.zeros_like(m) for m in masks] + masks)
-        where = windows(len(images), self.smallest, self.flip).to(device)
+        where = torch.cat([windows(seeds, k, self.smallest, self.flip) for k in range(CROPS)])
         both = cut_windows(torch.cat([images, shown], dim=1), where, self.crop_size)
         return both[:, :1], both[:, 1:]
 

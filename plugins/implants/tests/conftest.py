@@ -44,9 +44,9 @@ def build(seed=0, encoder=None, **changes):
 
 def one_object(n=1, size=64, **changes):
     """A round blob of 8 mm in the middle of the view, in focus; fields as ``changes`` say."""
-    torch.manual_seed(0)
     drawn = draw(
         torch.ones(n, 1, size, size, dtype=torch.bool),
+        torch.arange(n),
         weights=(1.0, 0.0, 0.0, 0.0, 0.0),
         radius=(8.0, 8.0),
         amplitude=(1.0, 1.0),

@@ -77,7 +77,7 @@ class DenseCL(nn.Module):
     ) -> None:
         super().__init__()
         self.views = pair(**views)
-        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape[0])
+        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape)
         split_batchnorm(self.query, splits)
         self.key = MomentumTeacher(self.query)
         self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)
@@ -122,13 +122,13 @@ class DenseCL(nn.Module):
 class _Branches(nn.Module):
     """Encoder with a head for the image and one for its places."""
 
-    def __init__(self, encoder: nn.Module, hidden: int, dim: int, size: int) -> None:
+    def __init__(self, encoder: nn.Module, hidden: int, dim: int, shape: tuple[int, int]) -> None:
         super().__init__()
         from lightly.models.modules.heads import DenseCLProjectionHead
 
         self.encoder = encoder
         self.image = DenseCLProjectionHead(encoder.num_features, hidden, dim)
-        self.place = DenseCLProjectionHead(place_width(encoder, size), hidden, dim)
+        self.place = DenseCLProjectionHead(place_width(encoder, shape), hidden, dim)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encoder features of places ``(B, N, C)``; unit projections of places ``(B, N, D)`` and images ``(B, D)``."""

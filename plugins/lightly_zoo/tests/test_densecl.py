@@ -111,7 +111,7 @@ def test_the_kept_encoder_is_whole_and_keys_get_no_gradient():
 def test_places_of_every_kind_of_encoder(name, args, size, places, width):
     encoder = create_encoder(name, **args)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    assert place_width(encoder, size) == width
+    assert place_width(encoder, (size, size)) == width
     assert encoder.training
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     encoder.eval()
