@@ -18,8 +18,9 @@ import torch
 
 from dbtssl.api import Cohort, Config, Label, PatchRule, Run, SliceRef, Volume, infra
 from dbtssl.benchmark.rows import resolve
+from dbtssl.benchmark.scoring import predict_stage
 from dbtssl.benchmark.spec import PredictSpec, RunSpec, Spec
-from dbtssl.benchmark.stages import CLASSIFIER, Context, _save, predict_stage
+from dbtssl.benchmark.stages import CLASSIFIER, Context, _save
 from dbtssl.config import result_fields
 from dbtssl.data.store import PreparedDataset
 from dbtssl.nn.backbones import create_encoder
@@ -200,7 +201,14 @@ PRETRAIN = Case(
 )
 PREDICT = Case(
     start={"patches": 3, "patch_size": 64},
-    other={"patches": 2, "patch_size": 72, "min_tissue": 0.99, "seed": 1},
+    other={
+        "inference": "grid",
+        "patches": 2,
+        "overlap": 0.9,
+        "patch_size": 72,
+        "min_tissue": 0.99,
+        "seed": 1,
+    },
 )
 
 
@@ -314,11 +322,12 @@ def test_prediction(labelled, tmp_path):
     def trace(predict):
         folder = tmp_path / str(next(folders))
         folder.mkdir()
-        spec = Spec.model_validate(data | {"predict": predict.model_dump()})
+        spec = Spec.model_validate(data | {"predict": predict.model_dump(exclude_unset=True)})
         predict_stage(Context(spec, dataset), row, 0, finetuned).run(folder)
         return [pq.read_table(folder / f"{part}.parquet").to_pylist() for part in ("val", "test")]
 
-    check_fields(PredictSpec, trace, PREDICT.other, PREDICT.start)
+    grid = {"inference": "grid"}
+    check_fields(PredictSpec, trace, PREDICT.other, PREDICT.start, {"overlap": grid})
 
 
 def test_how_it_is_run_decides_nothing():
