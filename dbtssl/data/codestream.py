@@ -100,7 +100,7 @@ def _check_tile_part(data: bytes, at: int, image: Codestream) -> int:
     """Check the tile-part that begins at ``at``; return where it ends."""
     if struct.unpack_from(">H", data, at)[0] != _SOT:
         raise ValueError("the data do not end where they should")
-    length = _TILE_PART.unpack_from(data, at)[2]
+    length: int = _TILE_PART.unpack_from(data, at)[2]
     end = at + length if length else data.rfind(b"\xff\xd9")  # 0: as far as the codestream
     begin = dict(_segments(data, at, _SOD))[_SOD] + 2
     if not begin <= end <= len(data):

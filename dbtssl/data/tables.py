@@ -155,8 +155,11 @@ def key_of(values: Mapping[str, str]) -> Key:
 
 
 def label_of(values: Mapping[str, str]) -> Label | None:
-    """The label of a row; None where its classes are not one-hot or it has none."""
-    flags = [values.get(name, "").strip() for name in CLASSES]
+    """The label of a row; None where its classes are not one-hot or it has none.
+
+    A table that went through pandas may say 1.0 for 1.
+    """
+    flags = [values.get(name, "").strip().removesuffix(".0") for name in CLASSES]
     return Label(flags.index("1")) if sorted(flags) == ["0", "0", "0", "1"] else None
 
 

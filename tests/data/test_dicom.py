@@ -187,6 +187,31 @@ def test_a_broken_codestream_is_refused(volume):
     refused(path, "frame 2 of 5 cannot be decoded")
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("harm", ["hole", "end", "foreign"])
+def test_damage_inside_a_frame_that_the_codec_takes_is_refused(tmp_path, dicom_writer, harm, half):
+    """A page that was never written, an end that was never fetched, a block of another file."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(400, 600, (3, 300, 256), dtype=np.uint16)
+    path = dicom_writer(tmp_path / "1-1.dcm", frames, compress=True)
+    whole = path.read_bytes()
+    starts = [at for at in range(len(whole)) if whole.startswith(b"\xff\x4f\xff\x51", at)]
+    at, end = starts[1] + 20_000, starts[2] - 8  # the head of the next item
+    if harm == "hole":
+        content = whole[:at] + bytes(8192) + whole[at + 8192 :]
+    elif harm == "end":
+        content = whole[: end - 3000] + bytes(3000) + whole[end:]
+    else:
+        content = whole[:at] + rng.bytes(8192) + whole[at + 8192 :]
+    assert len(content) == len(whole)
+    path.write_bytes(content)
+    read = list(read_frames(path, [0, 2], half=half))
+    assert len(read) == 2
+    with pytest.raises(DataError, match="frame 2 of 3 cannot be decoded") as error:
+        list(read_frames(path, half=half))
+    assert "download it again" in error.value.hint
+
+
 def test_a_real_header(real):
     """DBT-P00853: 10 bits stored, 16 in the codestream; 45 per-frame items for 4 frames of pixels."""
     path = real / "real_header_noise_pixels.dcm"

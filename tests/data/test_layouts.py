@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from dbtssl.data.bcs_dbt import BcsDbt
+from dbtssl.data.csv_rows import COLLECTION
 from dbtssl.data.dicom_files import dicom_files, read_ids
 from dbtssl.data.layouts import listed_paths, locate
 from dbtssl.data.prepare import PrepareConfig, prepare
 from dbtssl.data.store import PreparedDataset
-from dbtssl.data.tables import COLLECTION, Key
+from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 
 import pytest
@@ -81,6 +82,16 @@ def test_splits_are_put_together(small_tree, tmp_path):
     tables = read_tables(small_tree.root)
     assert len(tables.labels) == 7
     assert Key("P9", "S1", "lcc") in tables.boxes
+
+
+def test_whole_numbers_may_be_written_as_floats(small_tree):
+    expected = read_tables(small_tree.root)
+    for name in ("labels", "boxes"):
+        path = small_tree.root / f"BCS-DBT-{name}-train-v2.csv"
+        head, *rows = path.read_text().splitlines()
+        floats = [re.sub(r"(?<=,)(\d+)(?=,|$)", r"\1.0", row) for row in rows]
+        path.write_text("\n".join([head, *floats]))
+    assert read_tables(small_tree.root) == expected
 
 
 def test_tables_behind_a_link_are_found_and_a_loop_ends(small_tree, tmp_path):
