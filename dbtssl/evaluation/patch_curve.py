@@ -25,7 +25,6 @@ def patch_curve(
     protocol: Protocol,
     slice_aggregator: Aggregator,
     volume_aggregator: Aggregator,
-    patches: int | None = None,
 ) -> tuple[CurvePoint, ...]:
     """AUC with its interval of slices and volumes for the first 1, 2, ... patches of every slice.
 
@@ -33,7 +32,7 @@ def patch_curve(
     on the log scale. Empty where patches lie on a lattice, whose order means nothing, where there is one patch, and
     where a class is missing.
     """
-    largest = patches or int(np.diff(p.offsets).min())
+    largest = int(np.diff(p.offsets).min())
     if p.made.inference == "grid" or largest < 2:
         return ()
     nothing = np.zeros(len(p.z)), np.zeros(len(p.volumes))
