@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,24 +9,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import CLASSIFIER, backbone_key, load_weights, new_encoder
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import digest, result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
-from dbtssl.evaluation.evaluation_sets import SUB5, read_subset
+from dbtssl.evaluation.evaluation_sets import SUB5
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbtssl.benchmark.rows import Part, Row
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.stages import Context
     from dbtssl.benchmark.store import Output
     from dbtssl.inference.predict import FeaturesOf, Inference
 
-PREDICT_VERSION = SCORE_VERSION = 2
+PREDICT_VERSION, SCORE_VERSION = 2, 3
 LEARNED = "aggregators.safetensors"
 
 
@@ -164,11 +166,8 @@ def _asked(spec: Spec) -> tuple[FeaturesOf | None, bool]:
 
 
 def _subsets(ctx: Context) -> dict[str, frozenset[str]]:
-    """SIFT-DBT's subset of its test list, where the lists of the split have it and its protocol is asked for."""
-    where = ctx.spec.split.lists
-    if not where or not protocol(ctx.spec.protocol).diagnostic:
-        return {}
-    subset = read_subset(Path(where.rpartition("sift-dbt:")[2]).expanduser())
+    """SIFT-DBT's subset of its test list, where it is asked for and all of it is in the test split."""
+    subset = published_subset(ctx.spec)
     test = {ctx.data.dataset.cohort[i].id for i in ctx.data.split.test}
     return {SUB5: subset} if subset and subset <= test else {}
 

@@ -59,8 +59,9 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Score PREDICTIONS: a Parquet file of slices, a CSV file of volumes, or a CSV file of detections (DBTex).
+    """Score a file of predictions, of dbtssl or of any other system.
 
+    PREDICTIONS is a Parquet file of slices, a CSV file of volumes, or a CSV file of detections (DBTex);
     docs/predictions.md lists the columns.
     """
     from dbtssl.evaluation.protocol import protocol
