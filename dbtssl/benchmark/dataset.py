@@ -17,6 +17,7 @@ from dbtssl.data.split import Split, split_from_lists, split_patients
 from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.evaluation_sets import read_subset
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
@@ -145,7 +146,18 @@ def must_make_phantom(spec: Spec) -> bool:
 def source_state(spec: Spec) -> str:
     """A hash of what the source and the lists of the split hold now; of no file before a phantom is made."""
     files = _files_state(spec)
-    return digest([files, read_lists(spec.split.lists).digest]) if spec.split.lists else files
+    if not spec.split.lists:
+        return files
+    subset = published_subset(spec)
+    parts = [files, read_lists(spec.split.lists).digest]
+    return digest(parts if subset is None else [*parts, sorted(subset)])
+
+
+def published_subset(spec: Spec) -> frozenset[str] | None:
+    """SIFT-DBT's subset of its test list, where its protocol is asked for and the lists of the split have it."""
+    if not spec.split.lists or not protocol(spec.protocol).diagnostic:
+        return None
+    return read_subset(Path(spec.split.lists.removeprefix("sift-dbt:")).expanduser())
 
 
 def _files_state(spec: Spec) -> str:

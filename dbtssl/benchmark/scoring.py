@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import CLASSIFIER, backbone_key, load_weights, new_encoder
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import digest, result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
-from dbtssl.evaluation.evaluation_sets import SUB5, read_subset
+from dbtssl.evaluation.evaluation_sets import SUB5
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
     from dbtssl.inference.predict import FeaturesOf, Inference
 
-PREDICT_VERSION = SCORE_VERSION = 2
+PREDICT_VERSION, SCORE_VERSION = 2, 3
 LEARNED = "aggregators.safetensors"
 
 
@@ -165,13 +166,8 @@ def _asked(spec: Spec) -> tuple[FeaturesOf | None, bool]:
 
 
 def _subsets(ctx: Context) -> dict[str, frozenset[str]]:
-    """SIFT-DBT's subset of its test list, where the lists of the split have it and its protocol is asked for."""
-    where = ctx.spec.split.lists
-    if not where or not protocol(ctx.spec.protocol).diagnostic:
-        return {}
-    from pathlib import Path
-
-    subset = read_subset(Path(where.rpartition("sift-dbt:")[2]).expanduser())
+    """SIFT-DBT's subset of its test list, where it is asked for and all of it is in the test split."""
+    subset = published_subset(ctx.spec)
     test = {ctx.data.dataset.cohort[i].id for i in ctx.data.split.test}
     return {SUB5: subset} if subset and subset <= test else {}
 

@@ -59,8 +59,9 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Score PREDICTIONS: a Parquet file of slices, a CSV file of volumes, or a CSV file of detections (DBTex).
+    """Score a file of predictions, of dbtssl or of any other system.
 
+    PREDICTIONS is a Parquet file of slices, a CSV file of volumes, or a CSV file of detections (DBTex);
     docs/predictions.md lists the columns.
     """
     from dbtssl.evaluation.protocol import protocol
@@ -126,7 +127,7 @@ def _slices(
 ) -> Score:
     from dbtssl.errors import ConfigError
     from dbtssl.evaluation.evaluation_sets import SUB5, read_subset
-    from dbtssl.evaluation.learned import fit, load_state
+    from dbtssl.evaluation.learned import Learned, fit, load_state
     from dbtssl.evaluation.predictions import parse_predictions, read_parquet
     from dbtssl.evaluation.score import prepared, score
     from dbtssl.evaluation.selection import with_labels
@@ -144,6 +145,13 @@ def _slices(
 
     aggregators = _aggregators(given)
     patch, slice_ = aggregators["patch"], aggregators["slice"]
+    if given["train"] is not None and (
+        given["learned"] is not None or not any(isinstance(a, Learned) for a in (patch, slice_))
+    ):
+        raise ConfigError(
+            f"--train {given['train']}: no aggregator is to be trained",
+            hint="leave it out, or name one that learns: --slice attention, without --learned",
+        )
     test, of_val = read(path, "test"), read(val, "validation")
     if given["learned"] is not None:
         load_state(patch, slice_, given["learned"])

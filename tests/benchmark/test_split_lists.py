@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dbtssl.benchmark.dataset import listing, make_split, source_state
+from dbtssl.benchmark.dataset import (
+    Data,
+    listing,
+    make_split,
+    published_subset,
+    source_state,
+)
 from dbtssl.benchmark.record import Record, record_table
+from dbtssl.benchmark.scoring import _subsets
 from dbtssl.benchmark.spec import load_spec
+from dbtssl.benchmark.stages import Context
 from dbtssl.benchmark.store import Store
 from dbtssl.data.deidentify import privacy_of
 from dbtssl.data.records import Label, Volume
 from dbtssl.data.store import write_dataset
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.evaluation_sets import SUB5, SUBSET, TEST_LIST
 from dbtssl.interfaces import RawVolume
 
 SPEC = 'name = "toy"\nmethods = ["random-init"]\n[data]\nroot = {root}\n[split]\n{split}\n'
@@ -96,6 +106,26 @@ def test_changed_lists_are_another_request(dataset, lists, spec):
     lists(test="P3 P4")
     assert source_state(asked) != before
     assert source_state(spec("seed = 1")) == source_state(spec("seed = 2")) != before
+
+
+def test_the_published_subset_is_scored_as_published_alone(dataset, lists, spec):
+    """Row numbers of SIFT-DBT's own test list; patients 3, 4 and 6 are tested."""
+    folder = lists(**{"train": "P1 P2", "val": "P5", "BCS-DBT_test": "P3 P4 P6"})
+    (folder / "BCS-DBT_test_list.csv").rename(folder / TEST_LIST)
+    keys = f"lists = {json.dumps(str(folder))}"
+    published, strict = (
+        spec(keys).model_copy(update={"protocol": name}) for name in ("as-published", "strict")
+    )
+    before = source_state(published), source_state(strict)
+    assert published_subset(published) is None
+    (folder / SUBSET).write_text("[[0, 2], [3, 3]]")
+    assert published_subset(published) == {"P3_S1_lcc", "P6_S1_lcc"}
+    assert published_subset(strict) is None
+    assert (source_state(published) != before[0], source_state(strict)) == (True, before[1])
+    ctx = Context(published, Data(dataset, make_split(published, dataset)))
+    assert _subsets(ctx) == {SUB5: {"P3_S1_lcc", "P6_S1_lcc"}}
+    fewer = Context(published, Data(dataset, replace(ctx.data.split, test=(2, 3))))
+    assert _subsets(fewer) == {}, "P6 is not in the data"
 
 
 @pytest.mark.parametrize("key", ["seed = 3", "ratios = [0.6, 0.2, 0.2]"])

@@ -222,6 +222,7 @@ def test_what_learns_is_trained_on_the_training_file_or_loaded(files, call):
         (["test.parquet", "--protocol", "as-published"], "were made with random patches"),
         (["test.parquet", "--boxes", "gone.csv"], "--boxes means nothing for"),
         (["test.parquet", "--slice", "attention"], "Attention learns and needs"),
+        (["test.parquet", "--train", "train.parquet"], "no aggregator is to be trained"),
         (["test.parquet", "--subset", "."], "SIFT-DBT's list and its subset are not both there"),
     ],
 )
