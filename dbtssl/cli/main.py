@@ -21,6 +21,10 @@ COMMANDS = {
         "dbtssl.cli.phantom:command",
         "Write a phantom cohort to OUT, in the folders, files and tables of BCS-DBT.",
     ),
+    "score": (
+        "dbtssl.cli.score:command",
+        "Score a file of predictions, of dbtssl or of any other system.",
+    ),
     "plugins": ("dbtssl.cli.plugins:command", "List plugins and their components."),
 }
 
