@@ -57,8 +57,6 @@ CALIBRATION = (
     "calibration-intercept",
     "ece",
 )
-
-
 PROBABILITIES = "all scores lie in [0, 1], so they are no logits"
 MEASURED = tuple(
     name
@@ -76,13 +74,14 @@ def measure(
     name: str = "",
     *,
     logits: bool = True,
+    uncalibrated: str = "",
 ) -> Row:
     """Every metric of the catalogue that units with one score each have.
 
     The protocol says where the threshold is chosen; ``val`` gives it, and the prevalence at which probabilities are
     judged; without it those metrics say so. ``logits``: whether scores are logits; else, and where all lie in [0, 1],
-    there is no calibration. A set of one class has no values, and its reason says so. `DataError` for scores that are
-    not finite.
+    there is no calibration. ``uncalibrated`` is another reason why there is none. A set of one class has no values, and
+    its reason says so. `DataError` for scores that are not finite.
     """
     for split, units in (("test", test), ("validation", val)):
         if units is not None:
@@ -114,11 +113,11 @@ def measure(
     values |= rates
     update |= at
     if not logits:
-        why = PROBABILITIES if _in_unit_interval(test) else "the scores are no logits"
-        values |= dict.fromkeys(CALIBRATION, Value(reason=why))
-    elif val is None or one_class(val, "validation"):
-        reason = one_class(val, "validation")
-        values |= dict.fromkeys(CALIBRATION, Value(reason=f"no prevalence: {reason}"))
+        uncalibrated = PROBABILITIES if _in_unit_interval(test) else "the scores are no logits"
+    elif reason := one_class(val, "validation"):
+        uncalibrated = f"no prevalence: {reason}"
+    if uncalibrated or val is None:
+        values |= dict.fromkeys(CALIBRATION, Value(reason=uncalibrated))
     else:
         values |= _calibration_values(test, float(val.abnormal.mean()), protocol, weights)
     if np.ptp(test.scores) == 0:

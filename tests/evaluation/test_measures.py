@@ -178,6 +178,13 @@ def test_scores_that_are_no_logits_have_no_calibration(units):
     assert {row.values[name].value for name in CALIBRATION} == {None}
 
 
+def test_another_reason_why_there_is_no_calibration(units):
+    of = units(ABNORMAL, SCORES["ordinary"])
+    row = measure(of, of, STRICT, uncalibrated="another prevalence")
+    assert {row.values[name].reason for name in CALIBRATION} == {"another prevalence"}
+    assert row.threshold is not None
+
+
 def test_probabilities_are_not_taken_for_logits(units):
     of = units(ABNORMAL, 1 / (1 + np.exp(-SCORES["ordinary"])))
     row = measure(of, of, STRICT)
