@@ -43,6 +43,9 @@ PLACES = ("patch", "slice", "breast", "patient")
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of SIFT-DBT's lists: score its 892 volumes as well.",
 )
+@click.option(
+    "--logits", is_flag=True, help="The scores of a CSV file are logits, not just an order."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
@@ -78,6 +81,7 @@ def command(
             read_volume_scores(predictions, known),
             None if val is None else read_volume_scores(val, known),
             protocol(rules),
+            logits=given["logits"],
         )
     if as_json:
         click.echo(score.to_json())
@@ -90,7 +94,7 @@ KINDS = {
         *("val", "train", "learned", "labels", "rules", "patch", "slice_", "breast", "patient"),
         *("assignments", "patches", "subset"),
     },
-    "volumes": {"val", "labels", "rules"},
+    "volumes": {"val", "labels", "rules", "logits"},
     "detections": {"boxes", "labels"},
 }
 

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 NO_BREASTS = "No breast level: the file does not say study and view."
 OTHER_PREVALENCE = "a subgroup has not the prevalence of all of validation"
-NO_SLICES = (
-    "No slice level, no shortcuts of frames and no places: the file holds one score a volume."
-)
 
 
 def score(
@@ -103,12 +100,12 @@ def score_units(
     kind: Kind = "method",
     name: str = "",
     *,
+    logits: bool = True,
     uncalibrated: str = "",
 ) -> Row:
-    """All metrics of one set of units; those of probabilities only for a method, whose scores are logits."""
-    return measure(
-        test, val, protocol, kind, name, logits=kind == "method", uncalibrated=uncalibrated
-    )
+    """All metrics of one set of units; those of probabilities only for a method whose scores are logits."""
+    logits = logits and kind == "method"
+    return measure(test, val, protocol, kind, name, logits=logits, uncalibrated=uncalibrated)
 
 
 def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 NO_SLICES = "No slice level, no frames and no places: the file holds one score a volume."
 
 
-def score_volumes(test: VolumeScores, val: VolumeScores | None, protocol: Protocol) -> Score:
-    """Score ``test`` with thresholds from ``val``; `DataError` for no volume left, and for a patient in both."""
+def score_volumes(
+    test: VolumeScores, val: VolumeScores | None, protocol: Protocol, *, logits: bool = False
+) -> Score:
+    """Score ``test`` with thresholds from ``val``; `DataError` for no volume left, and for a patient in both.
+
+    Without ``logits`` scores are taken for their order alone, and nothing is said of probabilities.
+    """
     if protocol.actionable == "drop":
         test = test.without_actionable()
         val = None if val is None else val.without_actionable()
@@ -34,7 +39,7 @@ def score_volumes(test: VolumeScores, val: VolumeScores | None, protocol: Protoc
         val_by_study = {s.level: s for s in val.sets(fewer_volumes(val))}
     rows = []
     for i, units in enumerate(sets):
-        method = score_units(units, beside.get(units.level), protocol)
+        method = score_units(units, beside.get(units.level), protocol, logits=logits)
         rows.append(method)
         if by_study:
             of_val = val_by_study.get(units.level)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REQUIRED = ("volume", "patient", "label", "score")
 WORDS = ("normal", "actionable", "benign", "cancer", "abnormal")
 NUMBERS = {"0": "normal", "1": "abnormal"}
-SCALE = "docs/predictions.md: a score is a logit of abnormal, any number that rises with suspicion"
+SCALE = "docs/predictions.md: a score is any number that rises with suspicion"
 LABELS = "a label is normal, actionable, benign, cancer or abnormal; 0 is normal and 1 abnormal"
 _VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")
 

@@ -5,7 +5,7 @@ import pytest
 from dbtssl.benchmark.record import request_digest
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import _backbone_key
+from dbtssl.benchmark.stages import backbone_key
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
 from dbtssl.plugins import add_plugin_file, registry
@@ -111,9 +111,9 @@ def test_networks_are_tried_before_any_work(changes, message):
 def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
     spec = make_spec(backbone={"name": "tiny-net", "args": {}})
     row = resolve(spec).rows[0]
-    before = request_digest(spec), _backbone_key(row)["code"]
+    before = request_digest(spec), backbone_key(row)["code"]
     plugin.write_text(PLUGIN.replace("VALUE = 1", "VALUE = 2"))
-    after = request_digest(spec), _backbone_key(row)["code"]
+    after = request_digest(spec), backbone_key(row)["code"]
     assert before[0] != after[0]
     assert before[1] != after[1]
 

@@ -166,3 +166,16 @@ def test_labels_of_another_file(tmp_path):
     )
     with pytest.raises(DataError, match="expected one label of four to be 1"):
         read_labels(flags)
+
+
+def test_probabilities_are_spoken_of_for_logits_alone(tmp_path):
+    scores = read_volume_scores(write(tmp_path / "t.csv", many("T", 0)))
+    val = read_volume_scores(write(tmp_path / "v.csv", many("V", 1)))
+    order = score_volumes(scores, val, STRICT).rows[0]
+    logits = score_volumes(scores, val, STRICT, logits=True).rows[0]
+    assert order.values["brier"].reason == "the scores are no logits"
+    assert logits.values["brier"].value is not None
+    assert order.values["auc"] == logits.values["auc"]
+    published = protocol("as-published")
+    assert score_volumes(scores, None, published).rows[0].threshold is None
+    assert score_volumes(scores, None, published, logits=True).rows[0].threshold is not None
