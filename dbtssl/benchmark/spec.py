@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dbtssl.config import Config, did_you_mean, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
+from dbtssl.training.monitors import MonitorConfig
 
 Tables = dict[str, Any]
 
@@ -151,6 +152,10 @@ class Spec(Config):
     methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
     protocol: str = Field(default="strict", description="name of the protocol")
+    baseline: str = Field(
+        default="",
+        description="the row that the others are compared with; default: random-init, where it is a row",
+    )
     data: DataSpec = Field(default=DataSpec(), description="where the volumes come from")
     prepare: Tables = Field(default_factory=dict, description="keys of PrepareConfig")
     split: SplitSpec = Field(default=SplitSpec(), description="the split")
@@ -168,7 +173,18 @@ class Spec(Config):
     method: dict[str, RowSpec] = Field(
         default_factory=dict, description="[method.NAME]: what is special about one row"
     )
+    monitor: MonitorConfig = infra(
+        MonitorConfig(),
+        description="what is measured on validation patients while a method is pretrained",
+    )
     run: RunSpec = Field(default=RunSpec(), description="how it is run")
+
+    @model_validator(mode="after")
+    def _a_row(self) -> Spec:
+        if self.baseline and self.baseline not in self.methods:
+            near = did_you_mean(self.baseline, list(self.methods))
+            raise ValueError(f"baseline {self.baseline!r} is none of the rows.{near}")
+        return self
 
     @field_validator("methods", "seeds")
     @classmethod

@@ -222,8 +222,9 @@ def _print(name: str, score: Score) -> None:
     from dataclasses import replace
 
     from dbtssl.evaluation.evaluation_sets import NAMES
+    from dbtssl.report.build import build_table
     from dbtssl.report.detection import looked_notes
-    from dbtssl.report.table import Entry, build_table
+    from dbtssl.report.table import Entry
     from dbtssl.report.terminal import print_table
 
     entry = Entry(method=name, backbone="", finetuner="", seed=0, score=score)

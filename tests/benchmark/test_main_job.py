@@ -64,6 +64,14 @@ def test_methods_and_references_stand_at_both_levels(out):
         assert [r["method"] for r in rows(out) if r["level"] == level] == expected
 
 
+def test_the_monitors_of_each_pretraining_stand_beside_the_table(out):
+    plots = sorted(path.name for path in (out / "smoke" / "monitors").iterdir())
+    assert plots == ["moco-v2-seed-0.png", "sift-dbt-seed-0.png"]
+    for folder in (out / "store").glob("pretrain/*/*"):
+        lines = (folder / "monitors.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [0, 2]
+
+
 def test_no_cell_is_nan(out):
     for name in FORMATS:
         assert not re.search(r"\b(nan|inf)\b", (out / "smoke" / name).read_text(), re.IGNORECASE)
