@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,6 @@ from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dbtssl.benchmark.rows import Part, Row
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.stages import Context
@@ -169,8 +168,6 @@ def _subsets(ctx: Context) -> dict[str, frozenset[str]]:
     where = ctx.spec.split.lists
     if not where or not protocol(ctx.spec.protocol).diagnostic:
         return {}
-    from pathlib import Path
-
     subset = read_subset(Path(where.rpartition("sift-dbt:")[2]).expanduser())
     test = {ctx.data.dataset.cohort[i].id for i in ctx.data.split.test}
     return {SUB5: subset} if subset and subset <= test else {}

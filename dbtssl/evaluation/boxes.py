@@ -25,6 +25,7 @@ FULL_ROWS = 2457  # rows of every frame of BCS-DBT; the official metric counts i
 REACH = 4  # slices to both sides
 CELLS = 8  # a patch's side
 MOST = 10  # boxes a volume
+TIE = 1e-9  # difference of probabilities that is rounding
 
 
 def boxes_of(p: Predictions, v: int) -> list[Detection]:
@@ -45,7 +46,7 @@ def boxes_of(p: Predictions, v: int) -> list[Detection]:
         top = centres[0][i], centres[1][j]
         near = np.abs(centres[0] - top[0])[:, None] < size / 2
         near = near & (np.abs(centres[1] - top[1]) < size / 2)
-        tied = np.argwhere((heat[k] == peak) & near)
+        tied = np.argwhere((heat[k] >= peak - TIE) & near)
         y, x = centres[0][tied[:, 0]].mean(), centres[1][tied[:, 1]].mean()
         first, last = max(0, int(z[k]) - REACH), min(n_slices - 1, int(z[k]) + REACH)
         side = scale * size / 2
@@ -91,7 +92,7 @@ def run_means(p: Predictions, v: int, size: int, cell: int) -> NDArray[np.float6
         sums.append(_over_run(corners.cumsum(axis=1).cumsum(axis=2)[:, :-1, :-1], p.z[own]))
     total, count = sums
     out = np.full(total.shape, -1.0)
-    np.divide(total, count, out=out, where=count > 0.5)
+    np.divide(total.clip(0), count, out=out, where=count > 0.5)  # rounding leaves some below 0
     return out
 
 

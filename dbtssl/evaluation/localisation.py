@@ -35,12 +35,10 @@ RULE = (
 )
 
 
-def looked(
-    p: Predictions, of_slices: NDArray[np.float64], patches: int | None, protocol: Protocol
-) -> Looked | None:
+def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -> Looked | None:
     """All three for the abnormal volumes of ``p`` that have boxes; None where no volume has one.
 
-    ``of_slices`` are the scores of slices ``(S,)``. Patches and boxes are scored with all patches, ``patches`` or not.
+    ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its share.
     """
     boxed = [v for v, boxes in enumerate(p.boxes) if boxes]
     if not boxed:
@@ -65,7 +63,7 @@ def looked(
 
 def _slice_hits(
     p: Predictions, of_slices: NDArray[np.float64], boxed: list[int]
-) -> tuple[list[bool], list[float]]:
+) -> tuple[list[float], list[float]]:
     """For each volume whether its highest slice is near a box, and the share of its slices that are."""
     hits, chances = [], []
     for v in boxed:
@@ -73,12 +71,12 @@ def _slice_hits(
         z = p.z[own]
         distance = np.min([np.abs(z - box.z) for box in p.boxes[v]], axis=0)
         near = distance <= p.n_slices[v] / 4
-        hits.append(bool(near[of_slices[own].argmax()]))
+        hits.append(_highest(of_slices[own], near))
         chances.append(float(near.mean()))
     return hits, chances
 
 
-def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[bool], list[float], list[int]]:
+def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[float], list[float], list[int]]:
     """For each annotated slice whether its highest patch is on a box, the share of its patches that are, its volume."""
     hits, chances, of = [], [], []
     size = p.made.patch_size
@@ -91,10 +89,15 @@ def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[bool], list[floa
                 continue
             own = slice(p.offsets[i], p.offsets[i + 1])
             on = np.logical_or.reduce([_holds(p.places[own], size, box) for box in here])
-            hits.append(bool(on[p.logits[own].argmax()]))
+            hits.append(_highest(p.logits[own], on))
             chances.append(float(on.mean()))
             of.append(v)
     return hits, chances, of
+
+
+def _highest(scores: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
+    """Whether the highest is a hit; the share of hits among those that tie."""
+    return float(hit[scores == scores.max()].mean())
 
 
 def _holds(places: NDArray[np.int64], size: int, box: Box) -> NDArray[np.bool_]:
@@ -133,7 +136,7 @@ def _no_patches(p: Predictions, protocol: Protocol) -> str:
     return ""
 
 
-def _share(hits: list[bool], patients: NDArray[np.int64], confidence: float) -> Value:
+def _share(hits: list[float], patients: NDArray[np.int64], confidence: float) -> Value:
     """Share of hits, Wilson's interval with the effective sample size, patients as clusters."""
     if not hits:
         return Value(reason="no annotated slice is among the predictions")

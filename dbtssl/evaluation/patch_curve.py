@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dbtssl.evaluation.intervals import auc_value
 from dbtssl.evaluation.thresholds import one_class
-from dbtssl.evaluation.units import score_sets
+from dbtssl.evaluation.units import apply, first_patches, slice_set, volume_groups, volume_set
 from dbtssl.evaluation.values import CurvePoint
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ def patch_curve(
     protocol: Protocol,
     slice_aggregator: Aggregator,
     volume_aggregator: Aggregator,
-    patches: int | None = None,
 ) -> tuple[CurvePoint, ...]:
     """AUC with its interval of slices and volumes for the first 1, 2, ... patches of every slice.
 
@@ -32,14 +32,18 @@ def patch_curve(
     on the log scale. Empty where patches lie on a lattice, whose order means nothing, where there is one patch, and
     where a class is missing.
     """
-    largest = patches or int(np.diff(p.offsets).min())
+    largest = int(np.diff(p.offsets).min())
     if p.made.inference == "grid" or largest < 2:
         return ()
+    nothing = np.zeros(len(p.z)), np.zeros(len(p.volumes))
+    sets = slice_set(p, nothing[0]), volume_set(p, nothing[1])
     points = []
     for n in counts(largest):
-        for units in score_sets(p, slice_aggregator, volume_aggregator, n)[:2]:
+        of_slices = apply(slice_aggregator, first_patches(p, n), "slice")
+        of_volumes = apply(volume_aggregator, volume_groups(p, of_slices), "volume")
+        for units, scores in zip(sets, (of_slices, of_volumes), strict=True):
             if not one_class(units, "test"):
-                auc = auc_value(units, protocol)
+                auc = auc_value(replace(units, scores=scores), protocol)
                 points.append(CurvePoint(level=units.level, patches=n, auc=auc))
     return tuple(points)
 

@@ -7,6 +7,7 @@ it is then left out with a reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Predictions:
     features: NDArray[np.float32] | None = None
     made: Made = Made()
 
-    @property
+    @cached_property
     def volume_offsets(self) -> NDArray[np.int64]:
         """The slices of volume v are ``volume_offsets[v]:volume_offsets[v + 1]``."""
         return np.searchsorted(self.volume, np.arange(len(self.volumes) + 1)).astype(np.int64)

@@ -11,7 +11,12 @@ from dbtssl.evaluation.localisation import looked
 from dbtssl.evaluation.measures import measure
 from dbtssl.evaluation.patch_curve import patch_curve
 from dbtssl.evaluation.predictions import Predictions, parse_predictions
-from dbtssl.evaluation.selection import only, with_lesion_window, without_actionable
+from dbtssl.evaluation.selection import (
+    only,
+    with_first_patches,
+    with_lesion_window,
+    without_actionable,
+)
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
 from dbtssl.evaluation.strata import enough, strata
 from dbtssl.evaluation.units import score_sets
@@ -54,6 +59,9 @@ def score(
     """
     test = prepared(test, "test", protocol)
     val = None if val is None else prepared(val, "validation", protocol)
+    if patches is not None:
+        test = with_first_patches(test, patches)
+        val = None if val is None else with_first_patches(val, patches)
     if val is not None and (both := sorted(set(test.patients) & set(val.patients))):
         raise DataError(
             f"{len(both)} patients are in the validation and the test split: {', '.join(both[:5])}",
@@ -62,12 +70,7 @@ def score(
 
     def sets(p: Predictions) -> tuple[ScoreSet, ...]:
         return score_sets(
-            p,
-            slice_aggregator,
-            volume_aggregator,
-            patches,
-            breast_aggregator,
-            patient_aggregator,
+            p, slice_aggregator, volume_aggregator, None, breast_aggregator, patient_aggregator
         )
 
     of_val = None if val is None else (val, sets(val))
@@ -83,11 +86,11 @@ def score(
         protocol=protocol,
         slice_aggregator=type(slice_aggregator).__name__,
         volume_aggregator=type(volume_aggregator).__name__,
-        patches=int(np.diff(test.offsets).min()) if patches is None else patches,
+        patches=int(np.diff(test.offsets).min()),
         inference=test.made.inference,
         rows=tuple(rows),
-        patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator, patches),
-        looked=looked(test, whole[0].scores, patches, protocol),
+        patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator),
+        looked=looked(test, whole[0].scores, protocol),
         phantom=test.made.phantom,
         notes=() if breasts else (NO_BREASTS,),
     )

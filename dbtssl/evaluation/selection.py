@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from dbtssl.data.records import Label
 from dbtssl.errors import DataError
+from dbtssl.evaluation.units import first_patches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,19 @@ def with_lesion_window(p: Predictions, before: int, after: int) -> Predictions:
         for box in boxes:
             abnormal[here] |= (p.z[here] >= box.z - before) & (p.z[here] <= box.z + after)
     return replace(p, abnormal=abnormal)
+
+
+def with_first_patches(p: Predictions, patches: int) -> Predictions:
+    """The same with the first ``patches`` of every slice; as `first_patches` where a slice has fewer."""
+    groups = first_patches(p, patches)
+    index = (p.offsets[:-1, None] + np.arange(patches)).ravel()
+    return replace(
+        p,
+        logits=groups.values,
+        offsets=groups.offsets,
+        places=None if p.places is None else p.places[index],
+        features=p.features if groups.features is None else groups.features,
+    )
 
 
 def with_labels(table: pa.Table, labels: Mapping[str, str], where: str) -> pa.Table:

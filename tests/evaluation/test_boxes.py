@@ -110,9 +110,18 @@ def test_a_box_in_the_records_is_found(monkeypatch):
         boxes=[Box(12, 85.0, 105.0, 10.0, 10.0, Label.CANCER)],
     )
     of_slices = np.where(np.abs(np.arange(30) - 12) <= 4, 1.0, -1.0)
-    found = looked(boxed, of_slices, None, STRICT)
+    found = looked(boxed, of_slices, STRICT)
     assert found.slice_hit.value == 1
     assert found.patch_hit.value == 1
     assert found.detection["mean_sensitivity_positive"].value == 1
     assert found.patch_chance == pytest.approx(4 / 99)
     assert found.slice_chance == pytest.approx(15 / 30)
+
+
+def test_logits_far_below_still_give_their_boxes():
+    """Sums of tiny probabilities round below 0."""
+    rng = np.random.default_rng(0)
+    places = np.stack([rng.integers(0, 201, (12, 8)), rng.integers(0, 161, (12, 8))], axis=2)
+    found = boxes_of(predictions(rng.normal(size=(12, 8)) * 300 - 600, places), 0)
+    assert len(found) >= 5
+    assert all(0 <= d.score <= 1 for d in found)

@@ -8,7 +8,7 @@ from dbtssl.data.labels import abnormal_slices
 from dbtssl.data.records import Box, Label, Volume
 from dbtssl.errors import DataError
 from dbtssl.evaluation.predictions import parse_predictions
-from dbtssl.evaluation.selection import only, with_labels, with_lesion_window
+from dbtssl.evaluation.selection import only, with_first_patches, with_labels, with_lesion_window
 
 
 def test_only_is_the_table_of_those_volumes(make_table):
@@ -84,3 +84,17 @@ def test_the_type_of_labels_is_that_of_the_file(make_table):
         make_table(patients=1, positives=1), {"P000_S_lcc": "benign", "P000_S_lmlo": "benign"}, "t"
     )
     assert table.schema.field("label").type == pa.int8()
+
+
+def test_the_first_patches_are_the_table_cut_short(make_table):
+    table = make_table(patients=3, positives=1, patches=4)
+    p = parse_predictions(table)
+    p = replace(p, features=np.arange(2 * len(p.logits), dtype=np.float32).reshape(-1, 2))
+    rows = [r | {k: r[k][:2] for k in ("logits", "y", "x")} for r in table.to_pylist()]
+    expected = parse_predictions(pa.Table.from_pylist(rows, schema=table.schema))
+    cut = with_first_patches(p, 2)
+    for name in ("logits", "offsets", "places"):
+        np.testing.assert_array_equal(getattr(cut, name), getattr(expected, name))
+    np.testing.assert_array_equal(cut.features, p.features.reshape(-1, 4, 2)[:, :2].reshape(-1, 2))
+    of_slices = replace(p, features=np.ones((len(p.z), 2), dtype=np.float32))
+    assert with_first_patches(of_slices, 2).features is of_slices.features
