@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 LOG, MONITORS = "log.jsonl", "monitors.jsonl"
 HIDDEN = ("root", "lists")  # keys of a specification that hold folders
 FILE = re.compile(r"[/\\]|\.(pth|pt|safetensors)$")  # a value that names a file of this machine
-    "root",
-    "lists",
-    "weights",
-)  # keys of a specification that may hold a folder of this machine
 
 
 def report_content(run: Run) -> Content:
