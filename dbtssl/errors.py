@@ -27,7 +27,7 @@ class DataError(DbtsslError):
 
 
 class TrainingError(DbtsslError):
-    """A training cannot go on: its loss is no longer a finite number."""
+    """A training cannot go on: its loss is no longer a finite number, or its features have collapsed."""
 
 
 class PluginError(DbtsslError):

@@ -51,17 +51,25 @@ class Sampler(Protocol):
 class Crop:
     """A random resized crop: area share ``scale`` and aspect ratio ``ratio``, resized to ``size`` pixels.
 
+    ``size`` is a square's side or ``(rows, columns)``; ``ratio`` is of width to height on the slice, whatever ``size``.
     ``flip`` is the probability of a flip along the columns, ``rotation`` the largest turn in degrees and
-    ``p_rotation`` its probability. ``min_tissue`` is the least share of tissue in the crop.
+    ``p_rotation`` its probability. ``min_tissue`` is the least share of tissue in the crop: of at most ``tries``
+    rectangles the first with so much is taken, else the one with the most.
     """
 
-    size: int
+    size: int | tuple[int, int]
     scale: tuple[float, float] = (0.2, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
     rotation: float = 0.0
     p_rotation: float = 0.0
     min_tissue: float = 0.01
+    tries: int = 10  # as in torchvision's RandomResizedCrop
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the view."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,13 @@ class ViewSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """What an objective sees. ``views[v]`` and ``tissue[v]`` are ``(B, 1, S, S)``; the ids are ``(B,)`` integers.
+    """What an objective sees. ``views[v]`` and ``tissue[v]`` are ``(B, 1, rows, columns)``; ids are ``(B,)`` integers.
 
     Views are float in [0, 1]; tissue is bool. The ids let an objective leave out false negatives:
-    ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from.
+    ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from. ``seeds[v]`` is for the
+    objective's own random numbers (`uniform`), which then depend on the sample alone, not on its place in the batch.
+    ``z[v]`` ``(B,)`` is the slice within its volume, and ``pixel[v]`` ``(B, 2)`` the height and width of a view's
+    pixel, both in heights of a whole slice, so that an objective can think in millimetres.
     """
 
     views: tuple[torch.Tensor, ...]
@@ -107,6 +118,9 @@ class Batch:
     volume: tuple[torch.Tensor, ...]
     breast: tuple[torch.Tensor, ...]
     patient: tuple[torch.Tensor, ...]
+    seeds: tuple[torch.Tensor, ...] = ()
+    z: tuple[torch.Tensor, ...] = ()
+    pixel: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,14 @@ class Step:
 class Objective(Protocol):
     """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
 
-    ``encoder`` maps ``(B, 1, S, S)`` to ``(B, encoder.num_features)``.
+    ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
+
+    An objective that learns to tell something abnormal without labels may have a method ``head() -> nn.Linear``: one
+    logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`.
+
+    An objective that can tell a collapse may have a method ``collapsed(means: Mapping[str, float]) -> str``. It is
+    asked at the end of each epoch, with the epoch's means of what ``Step.logs`` names: one sentence that says what has
+    collapsed ends the training with a `TrainingError`, an empty string lets it go on.
     """
 
     Config: ClassVar[type[Config]]
@@ -150,13 +171,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Run:
-    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs."""
+    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs.
+
+    ``head`` holds ``weight`` ``(1, num_features)`` and ``bias`` ``(1,)`` of the logit that the objective learnt without
+    labels, where it has one.
+    """
 
     seed: int
     patches: PatchRule
     folder: Path
     accelerator: str = "auto"
     workers: int = 0
+    head: Mapping[str, torch.Tensor] | None = None
 
 
 @runtime_checkable

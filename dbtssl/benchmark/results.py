@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.record import (
     Record,
     RowRecord,
@@ -50,6 +51,7 @@ def benchmark(spec: Spec, out: Path) -> Record:
         write_record(record, folder)
     table = record_table(record, store)
     written = write_table(table, folder)
+    plots = keep_plots(record, store, folder)
     print_table(screen(table))
     found = len(record.stages) - executed
     print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
@@ -59,6 +61,8 @@ def benchmark(spec: Spec, out: Path) -> Record:
 
         write_report(Run(folder, record, store), page)
     print(f"written: {', '.join(str(path) for path in (*written, page))}", file=sys.stderr)
+    if plots:
+        print(f"monitors: {', '.join(str(path) for path in plots)}", file=sys.stderr)
     if record.failures:
         lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
         raise PluginError(

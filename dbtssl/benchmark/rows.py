@@ -70,8 +70,8 @@ class Row:
 
     @property
     def planned_epochs(self) -> int | None:
-        """Pretraining epochs of the method's paper."""
-        return self.method.pretrain.get("epochs")
+        """Pretraining epochs of the method's paper, or of the row's preset."""
+        return _planned(self.method, self.preset).get("epochs")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def resolve(spec: Spec) -> Resolved:
         attempt(partial(_refuse_grid, spec))
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
+    attempt(spec.monitor.check)
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
     if not errors:
         for row in rows:
@@ -158,18 +159,18 @@ def check_networks(row: Row, patch_size: int) -> None:
 
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         encoder = create_encoder(row.backbone.name, **row.backbone.args).eval()
-        sizes = {patch_size}
+        shapes = {(patch_size, patch_size)}
         if row.objective is not None:
-            sizes |= {view.crop.size for view in row.objective.build(encoder).views}
-        for size in sorted(sizes):
+            shapes |= {view.crop.shape for view in row.objective.build(encoder).views}
+        for rows, columns in sorted(shapes):
             try:
-                encoder(torch.zeros(2, 1, size, size))
+                encoder(torch.zeros(2, 1, rows, columns))
             except DbtsslError:
                 raise
             except Exception as exc:
                 raise ConfigError(
                     f"row {row.name!r}: backbone {row.backbone.name!r} cannot take images of "
-                    f"{size} x {size} pixels: {type(exc).__name__}: {exc}",
+                    f"{rows} x {columns} pixels: {type(exc).__name__}: {exc}",
                     hint="change the crop or patch size, or backbone.args",
                 ) from exc
 
@@ -229,7 +230,10 @@ def _row(
         pretrain = attempt(
             lambda: validate(
                 PretrainConfig,
-                _in_proportion(method.pretrain, merged("pretrain", method.pretrain, spec.pretrain)),
+                _in_proportion(
+                    _planned(method, preset_name),
+                    merged("pretrain", method.pretrain, spec.pretrain),
+                ),
                 f"{name}: pretrain",
             )
         )
@@ -250,6 +254,11 @@ def _row(
     source = (row.weights if row else "") or method.weights
     begin = None if source is None else attempt(partial(initial, source, name))
     return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner, begin)
+
+
+def _planned(method: Method, preset: str) -> dict[str, Any]:
+    """The pretraining schedule of the method's paper with the changes of a preset, which must be known."""
+    return method.pretrain | method.presets.get(preset, {}).get("pretrain", {})
 
 
 def _in_proportion(paper: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
                 **where,
                 features=features,
                 split=name,
+                phantom=ctx.data.dataset.phantom,
                 accelerator=ctx.spec.run.accelerator,
                 what=f"predict {row.name} {name}",
             )

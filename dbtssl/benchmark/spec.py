@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from dbtssl.config import Config, canonical_json, did_you_mean, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
+from dbtssl.training.monitors import MonitorConfig
 
 Tables = dict[str, Any]
 
@@ -171,6 +172,10 @@ class Spec(Config):
     aggregate: AggregateSpec = Field(default=AggregateSpec(), description="aggregators")
     method: dict[str, RowSpec] = Field(
         default_factory=dict, description="[method.NAME]: what is special about one row"
+    )
+    monitor: MonitorConfig = infra(
+        MonitorConfig(),
+        description="what is measured on validation patients while a method is pretrained",
     )
     run: RunSpec = Field(default=RunSpec(), description="how it is run")
 

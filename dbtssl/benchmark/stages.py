@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import torch
     from torch import nn
 
     from dbtssl.benchmark.dataset import Data
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
 
 PRETRAIN_VERSION = FINETUNE_VERSION = 1
-ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
+ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 
 
@@ -62,12 +63,14 @@ class Context:
 
 
 def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
-    """Self-supervised pretraining on the training patients; no label is read."""
+    """Self-supervised pretraining on the training patients; no label is trained on."""
     objective_part, sampler_part, config = row.objective, row.sampler, row.pretrain
     if objective_part is None or sampler_part is None or config is None:
         raise ValueError(f"row {row.name} does no pretraining")
+    has_head = hasattr(registry().load("objective", objective_part.name), "head")
 
     def run(folder: Path) -> None:
+        from dbtssl.benchmark.monitors import monitor_of
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
@@ -85,8 +88,11 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             folder=folder,
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
+            monitor=monitor_of(ctx, f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
+        if has_head:
+            _save(objective.head(), folder / HEAD)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
 
     return Stage(
@@ -101,7 +107,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             "seed": seed,
         },
         parents=ctx.data.key(),
-        outputs=(ENCODER, "result.json"),
+        outputs=(ENCODER, *((HEAD,) if has_head else ()), "result.json"),
         run=run,
         scratch=(PRETRAIN_CHECKPOINT,),
     )
@@ -112,8 +118,10 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
 
     def run(folder: Path) -> None:
         encoder = new_encoder(row, seed)
+        head = None
         if pretrained is not None:
             load_weights(encoder, pretrained.folder / ENCODER, row.name)
+            head = _head(pretrained.folder / HEAD)
         elif row.initial is not None:
             row.initial.load(encoder, row.backbone)
         with _seeded(seed):
@@ -128,6 +136,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
                 folder=folder,
                 accelerator=ctx.spec.run.accelerator,
                 workers=ctx.spec.run.workers,
+                head=head,
             ),
         )
         _save(classifier, folder / CLASSIFIER)
@@ -196,6 +205,13 @@ def load_weights(module: nn.Module, path: Path, row: str) -> None:
             f"row {row!r}: the weights in {path.name} do not fit the network they are loaded into: {exc}",
             hint="encoder() must return a network of the backbone's own shape",
         ) from None
+
+
+def _head(path: Path) -> dict[str, torch.Tensor] | None:
+    """The logit that the objective learnt without labels; None where it has none."""
+    from safetensors.torch import load_file
+
+    return load_file(path) if path.is_file() else None
 
 
 def _write_json(path: Path, data: Any) -> None:

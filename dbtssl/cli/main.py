@@ -25,6 +25,10 @@ COMMANDS = {
         "dbtssl.cli.phantom:command",
         "Write a phantom cohort to OUT, in the folders, files and tables of BCS-DBT.",
     ),
+    "score": (
+        "dbtssl.cli.score:command",
+        "Score a file of predictions, of dbtssl or of any other system.",
+    ),
     "plugins": ("dbtssl.cli.plugins:command", "List plugins and their components."),
     "report": ("dbtssl.cli.report:command", "Write a finished run as one HTML file."),
     "table": ("dbtssl.cli.table:command", "Show the table of a finished run, in any format."),

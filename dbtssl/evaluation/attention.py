@@ -68,6 +68,7 @@ class Attention:
     def fit(self, train: Groups, val: Groups) -> None:
         """Learn from ``train``; ``val`` chooses the weight decay and the step. Both classes must be in both."""
         for groups, name in ((train, "training"), (val, "validation")):
+            _features(groups)
             if groups.labels is None or groups.labels.all() or not groups.labels.any():
                 raise DataError(
                     f"attention: the {name} predictions lack a class",
@@ -222,8 +223,8 @@ def _features(groups: Groups) -> NDArray[np.float32]:
 
 def _drawn(groups: Groups, normals: int, rng: np.random.Generator) -> Groups:
     """All abnormal groups and at most ``normals`` others."""
+    features = _features(groups)
     assert groups.labels is not None
-    assert groups.features is not None
     others = np.flatnonzero(~groups.labels)
     if len(others) <= normals:
         return groups
@@ -234,6 +235,6 @@ def _drawn(groups: Groups, normals: int, rng: np.random.Generator) -> Groups:
     return Groups(
         groups.values[members],
         np.cumsum([0, *sizes[keep]]).astype(np.int64),
-        groups.features[members],
+        features[members],
         groups.labels[keep],
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HINT = "predict again with `dbtssl benchmark`; docs/predictions.md lists the columns"
-_SAID = (b"schema", b"split", b"inference", b"patch_size", b"n_features")
+_SAID = (b"schema", b"split", b"inference", b"patch_size", b"n_features", b"phantom")
 OF_VOLUME = ("patient", "study", "view", "label", "n_slices", "rows", "columns", "density")
 
 
@@ -42,6 +42,7 @@ class Made:
     inference: str = ""
     patch_size: int | None = None
     n_features: int = 0
+    phantom: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,13 @@ def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
             f"{where} has schema {version}, this version reads up to {SCHEMA_VERSION}",
             hint="score it with the dbtssl that wrote it, or a newer one",
         )
-    return Made(said.get("split", ""), said.get("inference", ""), size or None, features)
+    return Made(
+        said.get("split", ""),
+        said.get("inference", ""),
+        size or None,
+        features,
+        said.get("phantom") == "true",
+    )
 
 
 def _cast(table: pa.Table, where: str) -> pa.Table:

@@ -25,13 +25,9 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.evaluation.values import Kind, Row
-    from dbtssl.evaluation.volume_scores import VolumeScores
     from dbtssl.interfaces import Aggregator
 
 NO_BREASTS = "No breast level: the file does not say study and view."
-NO_SLICES = (
-    "No slice level, no shortcuts of frames and no places: the file holds one score a volume."
-)
 
 
 def score(
@@ -91,36 +87,8 @@ def score(
         rows=tuple(rows),
         patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator, patches),
         looked=looked(test, whole[0].scores, patches, protocol),
+        phantom=test.made.phantom,
         notes=() if breasts else (NO_BREASTS,),
-    )
-
-
-def score_volumes(test: VolumeScores, val: VolumeScores | None, protocol: Protocol) -> Score:
-    """Score volumes that came with one score each, and the breasts and patients that they are of."""
-    test = test.without_actionable() if protocol.actionable == "drop" else test
-    sets = test.sets()
-    of_val = None
-    if val is not None:
-        val = val.without_actionable() if protocol.actionable == "drop" else val
-        if both := sorted(set(test.patients) & set(val.patients)):
-            raise DataError(
-                f"{len(both)} patients are in the validation and the test file: {', '.join(both[:5])}",
-                hint="split by patient",
-            )
-        of_val = {s.level: s for s in val.sets()}
-    rows = []
-    for units in sets:
-        beside = None if of_val is None else of_val.get(units.level)
-        method = score_units(units, beside, protocol)
-        rows += [method, all_normal(method)]
-    breasts = any(s.level == "breast" for s in sets)
-    return Score(
-        protocol=protocol,
-        slice_aggregator="",
-        volume_aggregator="",
-        patches=0,
-        rows=tuple(rows),
-        notes=(*(() if breasts else (NO_BREASTS,)), NO_SLICES),
     )
 
 

@@ -6,10 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from dbtssl.data.records import Label
+from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.predictions import Predictions
@@ -26,6 +30,27 @@ def with_lesion_window(p: Predictions, before: int, after: int) -> Predictions:
         for box in boxes:
             abnormal[here] |= (p.z[here] >= box.z - before) & (p.z[here] <= box.z + after)
     return replace(p, abnormal=abnormal)
+
+
+def with_labels(table: pa.Table, labels: Mapping[str, str], where: str) -> pa.Table:
+    """A table of predictions with other labels of its volumes, by their ids, as words.
+
+    `DataError` for a volume without one, and for the word abnormal: slices need to know benign from cancer.
+    """
+    if "volume" not in table.column_names:
+        return table  # refused where columns are checked
+    codes = {label.name.lower(): int(label) for label in Label}
+    volumes = [str(v) for v in table["volume"].to_pylist()]
+    for volume in dict.fromkeys(volumes):
+        if labels.get(volume) not in codes:
+            raise DataError(
+                f"{where}: volume {volume} has the label {labels.get(volume, 'none')!r} in the file of --labels",
+                hint=f"expected {', '.join(codes)} for every volume",
+            )
+    column = pa.array([codes[labels[v]] for v in volumes], type=pa.int8())
+    if "label" in table.column_names:
+        return table.set_column(table.column_names.index("label"), "label", column)
+    return table.append_column("label", column)
 
 
 def without_actionable(p: Predictions) -> Predictions:

@@ -7,7 +7,7 @@ more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the v
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,10 +22,24 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.predictions import Predictions
     from dbtssl.evaluation.units import ScoreSet
 
-ALL_NORMAL = "all-normal"
+ALL_NORMAL, BY_STUDY = "all-normal", "volumes in the study"
 
 
-def fewer_volumes(p: Predictions) -> NDArray[np.float64]:
+class Studied(Protocol):
+    """What says which study each volume is of."""
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """One a volume."""
+        ...
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """One a volume."""
+        ...
+
+
+def fewer_volumes(p: Studied) -> NDArray[np.float64]:
     """Minus the number of volumes in the study, one a volume."""
     studies = list(zip(p.patients, p.studies, strict=True))
     count = Counter(studies)
@@ -38,7 +52,7 @@ def more_frames(p: Predictions) -> NDArray[np.float64]:
 
 
 SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
-    "volumes in the study": fewer_volumes,
+    BY_STUDY: fewer_volumes,
     "frames in the volume": more_frames,
 }
 

@@ -115,6 +115,7 @@ class Score(_Data):
         default=(), description="AUC by the number of patches"
     )
     looked: Looked | None = Field(default=None, description="where it looked; null without boxes")
+    phantom: bool = Field(default=False, description="whether the volumes are of a phantom")
     notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
 
     def to_json(self) -> str:

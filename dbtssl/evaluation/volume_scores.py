@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REQUIRED = ("volume", "patient", "label", "score")
 WORDS = ("normal", "actionable", "benign", "cancer", "abnormal")
 NUMBERS = {"0": "normal", "1": "abnormal"}
-SCALE = "docs/predictions.md: a score is a logit of abnormal, any number that rises with suspicion"
+SCALE = "docs/predictions.md: a score is any number that rises with suspicion"
 LABELS = "a label is normal, actionable, benign, cancer or abnormal; 0 is normal and 1 abnormal"
 _VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")
 
@@ -61,9 +61,10 @@ class VolumeScores:
         )
         return VolumeScores(volumes, patients, studies, views, labels, self.scores[keep])
 
-    def sets(self) -> tuple[ScoreSet, ...]:
-        """Volumes, breasts (where study and view are known) and patients."""
-        volumes = ScoreSet("volume", self.volumes, codes(self.patients), self.abnormal, self.scores)
+    def sets(self, scores: NDArray[np.float64] | None = None) -> tuple[ScoreSet, ...]:
+        """Volumes, breasts (where study and view are known) and patients; with other ``scores`` of volumes if given."""
+        own = self.scores if scores is None else scores
+        volumes = ScoreSet("volume", self.volumes, codes(self.patients), self.abnormal, own)
         return volumes, *upper_sets(volumes, self.patients, self.studies, self.views)
 
 
@@ -126,6 +127,17 @@ def parse_label(text: str, where: str) -> str:
     if word not in WORDS:
         raise DataError(f"{where}: unknown label {text!r}.{did_you_mean(word, WORDS)}", hint=LABELS)
     return word
+
+
+def header(path: Path) -> list[str]:
+    """The names of the columns; `DataError` where the file is missing or no text."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            return [name.strip() for name in next(csv.reader(lines), [])]
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}", hint="check the path") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise DataError(f"{path} cannot be read as CSV: {exc}", hint="give a text file") from None
 
 
 def read_csv(path: Path, needed: tuple[str, ...] | list[str]) -> list[tuple[str, dict[str, str]]]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Crop, ViewSpec
 
-TRIES = 10  # as in torchvision's RandomResizedCrop
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 
 
@@ -89,14 +88,14 @@ def draw_place(crop: Crop, volume: int, slices: Slices, rng: Generator) -> Place
 def draw_rect(crop: Crop, volume: int, slices: Slices, rng: Generator) -> Rect:
     """Draw a rectangle of area share ``crop.scale`` and aspect ratio ``crop.ratio`` inside the volume's crop box.
 
-    The area is uniform and the ratio of width to height log-uniform, as in torchvision. Of at most `TRIES` rectangles
-    that fit, the first with a tissue share of ``crop.min_tissue`` is taken, or else the one with the most. Where none
-    fits, it is the largest in the middle whose ratio is allowed.
+    The area is uniform and the ratio of width to height log-uniform, as in torchvision. Of at most ``crop.tries``
+    rectangles that fit, the first with a tissue share of ``crop.min_tissue`` is taken, or else the one with the most.
+    Where none fits, it is the largest in the middle whose ratio is allowed.
     """
     box = bounds(volume, slices)
     rows, columns = box.y1 - box.y0, box.x1 - box.x0
     best, most = _middle(box, crop.ratio), -1.0
-    for _ in range(TRIES):
+    for _ in range(crop.tries):
         area = rows * columns * rng.uniform(*crop.scale)
         ratio = math.exp(rng.uniform(math.log(crop.ratio[0]), math.log(crop.ratio[1])))
         height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
@@ -123,17 +122,26 @@ def bounds(volume: int, slices: Slices) -> Rect:
 
 
 def cut(
-    place: Place, size: int, ref: SliceRef, slices: Slices
+    place: Place, shape: tuple[int, int], ref: SliceRef, slices: Slices
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The image ``(size, size)`` in [0, 1] at ``place`` and its tissue; 0 and false where a turn uncovers a corner."""
-    image = _fit(Image.fromarray(slices.read(ref, place.rect)), size, place, BILINEAR)
+    """The image in [0, 1] at ``place`` and its tissue, of ``shape``; 0 and false where a turn uncovers a corner."""
+    image = _fit(Image.fromarray(slices.read(ref, place.rect)), shape, place, BILINEAR)
     mask = slices.tissue(ref.volume, place.rect).view(np.uint8) * np.uint8(255)
-    tissue = _fit(Image.fromarray(mask), size, place, NEAREST)
+    tissue = _fit(Image.fromarray(mask), shape, place, NEAREST)
     return np.asarray(image, dtype=np.float32), np.asarray(tissue) >= 128
 
 
-def _fit(image: Image.Image, size: int, place: Place, turn: Image.Resampling) -> Image.Image:
-    image = image.resize((size, size), BILINEAR)
+def pixel_size(place: Place, shape: tuple[int, int], rows: int) -> tuple[float, float]:
+    """Height and width of a pixel of the view, in heights of its slice, which has ``rows`` pixels."""
+    rect = place.rect
+    return (rect.y1 - rect.y0) / (shape[0] * rows), (rect.x1 - rect.x0) / (shape[1] * rows)
+
+
+def _fit(
+    image: Image.Image, shape: tuple[int, int], place: Place, turn: Image.Resampling
+) -> Image.Image:
+    rows, columns = shape
+    image = image.resize((columns, rows), BILINEAR)
     if place.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image.rotate(place.angle, turn) if place.angle else image

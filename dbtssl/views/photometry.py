@@ -23,7 +23,7 @@ TRUNCATE = 3.0  # a blur's kernel reaches this many of the largest sigma
 
 
 def photometry(views: torch.Tensor, change: Photometry, seeds: torch.Tensor) -> torch.Tensor:
-    """``views`` ``(B, 1, S, S)`` in [0, 1], changed and clipped to [0, 1]; ``seeds`` ``(B,)`` int64 decide how."""
+    """``views`` ``(B, 1, rows, columns)``, changed and clipped to [0, 1]; ``seeds`` ``(B,)`` int64 decide how."""
     out = views
     if change.p_jitter and (change.brightness or change.contrast):
         on = _happens(seeds, JITTERED, change.p_jitter)
@@ -43,9 +43,9 @@ def photometry(views: torch.Tensor, change: Photometry, seeds: torch.Tensor) -> 
 
 
 def blur(images: torch.Tensor, sigma: torch.Tensor, radius: int) -> torch.Tensor:
-    """Gaussian blur of each image ``(B, 1, S, S)`` with its own ``sigma`` ``(B,)`` in pixels; 0 leaves it as it is.
+    """Gaussian blur of each image ``(B, 1, rows, columns)`` with its own ``sigma`` ``(B,)`` in pixels; 0: as it is.
 
-    The kernel has ``2 * radius + 1`` taps, at most ``2 * S - 1``; the image is mirrored at its edges.
+    The kernel has ``2 * radius + 1`` taps, less than twice the shorter side; the image is mirrored at its edges.
     """
     b, _, rows, columns = images.shape
     radius = min(radius, rows - 1, columns - 1)

@@ -61,6 +61,16 @@ def test_shapes_ids_and_grey_levels(pairs):
     assert torch.equal(z, z.round())
     assert (z >= 0).all()
     assert (z < raw["volume"][0] + 2).all()
+    assert torch.equal(z.long(), raw["z"][0])
+
+
+def test_the_size_of_a_pixel_is_that_of_the_crop(slices):
+    """Wide crops of half the area: their pixels are as high and as wide as what they show, in slice heights."""
+    half = Crop(10, scale=(0.5, 0.5), ratio=(2.0, 2.0), flip=0.0)
+    views = (ViewSpec("anchor", half), ViewSpec("positive", half, same_crop_as=0))
+    batch = finish(Pairs(slices, Other(), views, seed=5).__getitems__([(0, 0)]), views)
+    for pixel in batch.pixel:
+        assert pixel.tolist() == [pytest.approx([10 / (10 * 20), 20 / (10 * 20)])]
 
 
 class OneInTwo:
@@ -109,12 +119,24 @@ def test_a_sample_depends_on_seed_epoch_and_item_alone(pairs, slices):
     assert not torch.equal(together["seeds"][0], together["seeds"][1])
 
 
+def test_views_may_be_of_any_shape(slices):
+    views = (
+        ViewSpec("anchor", Crop((12, 6)), Photometry(p_blur=1.0, noise=0.1)),
+        ViewSpec("positive", Crop((5, 9))),
+    )
+    raw = Pairs(slices, Other(), views, seed=5).__getitems__([(0, item) for item in range(4)])
+    assert [x.shape for x in raw["views"]] == [(4, 1, 12, 6), (4, 1, 5, 9)]
+    assert [x.shape for x in finish(raw, views).tissue] == [(4, 1, 12, 6), (4, 1, 5, 9)]
+    assert [x.shape for x in finish(raw, views).views] == [(4, 1, 12, 6), (4, 1, 5, 9)]
+
+
 def test_photometry_touches_its_view_alone(pairs):
     raw = pairs.__getitems__([(0, item) for item in range(4)])
     batch = finish(raw, VIEWS)
     assert not torch.equal(batch.views[0], raw["views"][0])
     assert torch.equal(batch.views[1], raw["views"][1])
     assert torch.equal(batch.patient[1], raw["patient"][1])
+    assert torch.equal(batch.seeds[1], raw["seeds"][1])
 
 
 def test_an_epoch_is_a_permutation_without_its_last_partial_batch():

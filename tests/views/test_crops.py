@@ -10,7 +10,6 @@ from dbtssl.data.store import write_dataset
 from dbtssl.errors import ConfigError
 from dbtssl.interfaces import Crop, ViewSpec
 from dbtssl.views.crops import (
-    TRIES,
     Place,
     bounds,
     check_views,
@@ -91,13 +90,16 @@ def test_crops_obey_the_tissue_rule():
     masked = Masked(mask, volume("lcc"))
     rng = np.random.default_rng(0)
     rule = Crop(16, scale=(0.1, 0.2), min_tissue=0.3)
+    twice = Crop(16, scale=(0.1, 0.2), min_tissue=0.3, tries=2)
     free = Crop(16, scale=(0.1, 0.2), min_tissue=0.0)
-    kept, once = (
+    kept, second, once = (
         np.mean([masked.tissue(0, draw_rect(c, 0, masked, rng)).mean() >= 0.3 for _ in range(1000)])
-        for c in (rule, free)
+        for c in (rule, twice, free)
     )
+    assert rule.tries == 10
     assert once < 0.5
-    assert abs(kept - (1 - (1 - once) ** TRIES)) < 0.04
+    assert abs(kept - (1 - (1 - once) ** 10)) < 0.04
+    assert abs(second - (1 - (1 - once) ** 2)) < 0.06
 
 
 def test_without_enough_tissue_the_best_rectangle_is_taken():
@@ -121,10 +123,10 @@ def test_where_nothing_fits_the_middle_is_taken(whole):
     assert rect == Rect(28, 0, 68, 80)  # all columns, and half as many rows
 
 
-@pytest.mark.parametrize("size", [8, 32, 150])
-def test_resizing_keeps_a_constant(whole, size):
-    image, tissue = cut(Place(Rect(5, 3, 77, 60), False, 0.0), size, SliceRef(0, 1), whole)
-    assert image.shape == tissue.shape == (size, size)
+@pytest.mark.parametrize("shape", [(8, 8), (32, 32), (150, 150), (24, 10), (10, 24)])
+def test_resizing_keeps_a_constant(whole, shape):
+    image, tissue = cut(Place(Rect(5, 3, 77, 60), False, 0.0), shape, SliceRef(0, 1), whole)
+    assert image.shape == tissue.shape == shape
     assert image.dtype == np.float32
     np.testing.assert_allclose(image, 600 / 1023, rtol=1e-6)
     assert tissue.all()
@@ -132,27 +134,34 @@ def test_resizing_keeps_a_constant(whole, size):
 
 def test_resizing_averages_over_what_it_shrinks(slices):
     """A pixel of a view covers many of the slice: of a ramp it is their mean, of a mask their majority."""
-    image, tissue = cut(Place(Rect(0, 0, 96, 80), False, 0.0), 8, SliceRef(0, 0), slices)
-    np.testing.assert_allclose(image[4], (np.arange(8) + 0.5) / 8, atol=0.02)
-    assert tissue[:, :4].all()
-    assert not tissue[:, 4:].any()
+    for rows in (8, 12):
+        place = Place(Rect(0, 0, 96, 80), False, 0.0)
+        image, tissue = cut(place, (rows, 8), SliceRef(0, 0), slices)
+        np.testing.assert_allclose(image[4], (np.arange(8) + 0.5) / 8, atol=0.02)
+        assert tissue[:, :4].all()
+        assert not tissue[:, 4:].any()
+
+
+def test_a_size_is_a_side_or_rows_and_columns():
+    assert Crop(16).shape == (16, 16)
+    assert Crop((24, 10)).shape == (24, 10)
 
 
 def test_a_flip_turns_the_columns_round(slices):
     rect = Rect(0, 0, 96, 80)
-    image, tissue = cut(Place(rect, False, 0.0), 16, SliceRef(0, 0), slices)
-    flipped, flipped_tissue = cut(Place(rect, True, 0.0), 16, SliceRef(0, 0), slices)
+    image, tissue = cut(Place(rect, False, 0.0), (16, 16), SliceRef(0, 0), slices)
+    flipped, flipped_tissue = cut(Place(rect, True, 0.0), (16, 16), SliceRef(0, 0), slices)
     assert np.array_equal(flipped, image[:, ::-1])
     assert np.array_equal(flipped_tissue, tissue[:, ::-1])
 
 
 def test_a_positive_turn_is_counter_clockwise_and_uncovers_corners(slices):
     rect = Rect(0, 0, 96, 80)
-    image, tissue = cut(Place(rect, False, 0.0), 33, SliceRef(0, 0), slices)
-    turned, turned_tissue = cut(Place(rect, False, 90.0), 33, SliceRef(0, 0), slices)
+    image, tissue = cut(Place(rect, False, 0.0), (33, 33), SliceRef(0, 0), slices)
+    turned, turned_tissue = cut(Place(rect, False, 90.0), (33, 33), SliceRef(0, 0), slices)
     np.testing.assert_allclose(turned[1:-1, 1:-1], np.rot90(image)[1:-1, 1:-1], atol=1e-5)
     assert np.array_equal(turned_tissue[1:-1, 1:-1], np.rot90(tissue)[1:-1, 1:-1])
-    tilted, tilted_tissue = cut(Place(rect, False, 30.0), 33, SliceRef(0, 0), slices)
+    tilted, tilted_tissue = cut(Place(rect, False, 30.0), (33, 33), SliceRef(0, 0), slices)
     assert tilted[-1, -1] == 0
     assert image[-1, -1] > 0.9
     assert not tilted_tissue[0, 0]

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std
+from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector, sync_batchnorm
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from dbtssl.api import Batch
@@ -39,10 +41,10 @@ class BYOL(nn.Module):
 
         self.online = Projected(encoder, BYOLProjectionHead(encoder.num_features, hidden, dim))
         self.target = MomentumTeacher(self.online)
-        self.predictor = BYOLPredictionHead(dim, hidden, dim)
+        self.predictor = sync_batchnorm(BYOLPredictionHead(dim, hidden, dim))
         self.negative_cosine = NegativeCosineSimilarity()
         self.momentum = momentum
-        self.views = pair(**views)
+        self.views, self.dim = pair(**views), dim
 
     def forward(self, batch: Batch) -> Step:
         """The squared distance of unit vectors (equation 2), from 0 to 4 in each direction."""
@@ -55,6 +57,10 @@ class BYOL(nn.Module):
     def after_step(self, progress: float) -> None:
         """Move the target."""
         self.target.update(self.online, cosine_momentum(self.momentum, progress))
+
+    def collapsed(self, means: Mapping[str, float]) -> str:
+        """Whether the projections are one vector, in one sentence; empty if not."""
+        return one_vector(means["feature_std"], self.dim)
 
     def encoder(self) -> nn.Module:
         """The online encoder without the heads."""

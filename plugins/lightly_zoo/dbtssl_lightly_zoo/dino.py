@@ -1,7 +1,6 @@
 """DINO (Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294).
 
-After facebookresearch/dino, `main_dino.py`. The loop's weight decay is constant, where the reference raises it from
-0.04 to 0.4, and it does not clip gradients.
+After facebookresearch/dino, `main_dino.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std
+from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbtssl.api import Batch
 
 GLOBAL = 2  # views that the teacher sees: one of the anchor, one of its positive
@@ -83,7 +84,7 @@ class DINO(nn.Module):
         self.teacher = MomentumTeacher(self.student)
         self.loss = DINOLoss(dim, student_temp=student_temp, center_momentum=center_momentum)
         self.teacher_temp, self.warmup_teacher_temp = teacher_temp, warmup_teacher_temp
-        self.warmup, self.momentum = warmup, momentum
+        self.warmup, self.momentum, self.dim = warmup, momentum, dim
         self.freeze_last_layer, self.progress = freeze_last_layer, 0.0
         for parameter in head.last_layer.parameters():
             if parameter.requires_grad:
@@ -114,6 +115,10 @@ class DINO(nn.Module):
             return self.teacher_temp
         risen = (self.teacher_temp - self.warmup_teacher_temp) * progress / self.warmup
         return self.warmup_teacher_temp + risen
+
+    def collapsed(self, means: Mapping[str, float]) -> str:
+        """Whether the projections are one vector, in one sentence; empty if not."""
+        return one_vector(means["feature_std"], self.dim)
 
     def encoder(self) -> nn.Module:
         """A trainable copy of the teacher's encoder, which the paper evaluates."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std
+from dbtssl.api import Step, feature_std, one_vector, sync_batchnorm
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dbtssl.api import Batch
 
 
@@ -37,9 +39,9 @@ class SimSiam(nn.Module):
 
         head = SimSiamProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
-        self.predictor = SimSiamPredictionHead(dim, bottleneck, dim)
+        self.predictor = sync_batchnorm(SimSiamPredictionHead(dim, bottleneck, dim))
         self.loss = NegativeCosineSimilarity()
-        self.views = pair(**views)
+        self.views, self.dim = pair(**views), dim
 
     def forward(self, batch: Batch) -> Step:
         """The mean of both directions (equation 4), from -1 to 1."""
@@ -51,6 +53,10 @@ class SimSiam(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Nothing follows the step."""
+
+    def collapsed(self, means: Mapping[str, float]) -> str:
+        """Whether the projections are one vector, in one sentence; empty if not."""
+        return one_vector(means["feature_std"], self.dim)
 
     def encoder(self) -> nn.Module:
         """The encoder without the heads."""

@@ -25,6 +25,7 @@ from dbtssl.api import (
     ViewSpec,
     feature_std,
     gather,
+    one_vector,
     shuffle,
     split_batchnorm,
     unshuffle,
@@ -32,7 +33,7 @@ from dbtssl.api import (
 from dbtssl.api import Config as BaseConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Range = tuple[float, float]
 QUERY, KEY = 0, 1
@@ -70,7 +71,7 @@ class MoCoV2(nn.Module):
             ge=1,
             description="parts of a batch, over all devices, with batch statistics of their own (MoCo: one a GPU)",
         )
-        exclude: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
             default="none",
             description="keys in the queue that are no negatives of a query: those of its own ...",
         )
@@ -119,7 +120,7 @@ class MoCoV2(nn.Module):
         momentum: float,
         momentum_schedule: Literal["constant", "cosine"],
         splits: int,
-        exclude: Literal["none", "volume", "breast", "patient"],
+        exclude_negatives: Literal["none", "volume", "breast", "patient"],
         crop_size: int,
         crop_scale: Range,
         flip: float,
@@ -140,7 +141,7 @@ class MoCoV2(nn.Module):
         self.query = nn.Sequential(split_batchnorm(encoder, splits), head)
         self.key = MomentumTeacher(self.query)
         self.queue = Queue(queue_size, dim)
-        self.temperature, self.exclude = temperature, exclude
+        self.temperature, self.exclude_negatives = temperature, exclude_negatives
         self.momentum, self.momentum_schedule = momentum, momentum_schedule
         crop = Crop(
             size=crop_size,
@@ -157,7 +158,7 @@ class MoCoV2(nn.Module):
         """InfoNCE of the queries against their keys and the queue, which then takes the keys in."""
         q = F.normalize(self.query(batch.views[QUERY]).float(), dim=1)  # B x D
         k = self._keys(batch.views[KEY])
-        stale = None if self.exclude == "none" else self._own(batch)
+        stale = None if self.exclude_negatives == "none" else self._own(batch)
         loss = info_nce(q, k, self.queue.keys.clone(), self.temperature, stale)
         ids = (batch.volume[KEY], batch.breast[KEY], batch.patient[KEY])
         self.queue.enqueue(gather(k), *(gather(x) for x in ids))
@@ -173,6 +174,10 @@ class MoCoV2(nn.Module):
             return self.momentum
         return 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
+    def collapsed(self, means: Mapping[str, float]) -> str:
+        """Whether the queries are one vector, in one sentence; empty if not."""
+        return one_vector(means["feature_std"], self.queue.keys.shape[1])
+
     def encoder(self) -> nn.Module:
         """A copy of the query encoder, without the head; its batch normalisation is whole again."""
         return split_batchnorm(deepcopy(self.query[0]), 1)
@@ -185,8 +190,8 @@ class MoCoV2(nn.Module):
 
     def _own(self, batch: Batch) -> torch.Tensor:
         """Which keys of the queue come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.queue, self.exclude)
-        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude)
+        ids: torch.Tensor = getattr(self.queue, self.exclude_negatives)
+        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude_negatives)
         return mine[QUERY][:, None] == ids[None]
 
 
