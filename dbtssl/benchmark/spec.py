@@ -96,7 +96,8 @@ class PredictSpec(Config):
 
     @model_validator(mode="after")
     def _of_its_inference(self) -> PredictSpec:
-        if self.inference == "random" and "overlap" in self.model_fields_set:
+        default = type(self).model_fields["overlap"].default  # a record of a run names every key
+        if self.inference == "random" and self.overlap != default:
             raise ValueError('overlap is of inference = "grid"')
         return self
 
