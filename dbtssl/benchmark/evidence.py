@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,12 +28,9 @@ if TYPE_CHECKING:
     from dbtssl.report.html.content import Log
     from dbtssl.report.table import Table
 
-LOG = "log.jsonl"
-HIDDEN = (
-    "root",
-    "lists",
-    "weights",
-)  # keys of a specification that may hold a folder of this machine
+LOG, MONITORS = "log.jsonl", "monitors.jsonl"
+HIDDEN = ("root", "lists")  # keys of a specification that hold folders
+FILE = re.compile(r"[/\\]|\.(pth|pt|safetensors)$")  # a value that names a file of this machine
 
 
 def report_content(run: Run) -> Content:
@@ -88,6 +86,7 @@ def _seed(run: Run, row: RowRecord) -> Seed:
         reliability=reliable,
         pretraining=_log(run, row, "pretrain"),
         finetuning=_log(run, row, "finetune"),
+        monitors=_log(run, row, "pretrain", MONITORS),
     )
 
 
@@ -97,10 +96,10 @@ def _bands(run: Run, seeds: Sequence[Seed]) -> dict[Level, Any]:
     return {level: roc_band([s.sets[level] for s in seeds], confidence) for level in levels}
 
 
-def _log(run: Run, row: RowRecord, stage: str) -> Log:
+def _log(run: Run, row: RowRecord, stage: str, name: str = LOG) -> Log:
     """The numbers of a training's log, a line an epoch; nothing where there is no log."""
     output = run.output(row, stage)
-    if output is None or not (path := output.folder / LOG).is_file():
+    if output is None or not (path := output.folder / name).is_file():
         return ()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return tuple(
@@ -203,7 +202,7 @@ def _provenance(run: Run) -> Provenance:
     }
     return Provenance(
         hashes=hashes | sets,
-        environment=record.environment,
+        environment=dict(sorted(record.environment.items())),
         config=without_folders(record.spec),
         stages=[(s.stage, s.of, s.key, seconds[s.key]) for s in record.stages],
     )
@@ -215,7 +214,7 @@ def without_folders(value: Any, key: str = "") -> Any:
         return {k: without_folders(v, k) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [without_folders(v) for v in value]
-    if isinstance(value, str) and value and (key in HIDDEN or "/" in value or "\\" in value):
+    if isinstance(value, str) and value and (key in HIDDEN or FILE.search(value)):
         return "(a folder or file, not shown)"
     return value
 

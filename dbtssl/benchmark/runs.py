@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dbtssl.benchmark.record import RECORD, Record
-from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.spec import recorded_spec
 from dbtssl.benchmark.store import Store
 from dbtssl.benchmark.units import part_of, test_units
-from dbtssl.config import validate
 from dbtssl.errors import DataError
 from dbtssl.evaluation.values import Score
 
 if TYPE_CHECKING:
     from dbtssl.benchmark.record import RowRecord
+    from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
     from dbtssl.benchmark.units import Units
     from dbtssl.data.store import PreparedDataset
@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def spec(self) -> Spec:
         """The specification, resolved, as it was run."""
-        return validate(Spec, self.record.spec, file=f"{self.folder / RECORD}")
+        return recorded_spec(self.record.spec, f"{self.folder / RECORD}")
 
     def output(self, row: RowRecord, stage: str) -> Output | None:
         """The output of a stage of a row; None where the row had no such stage, or the store has it no more."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from dbtssl.config import Config, did_you_mean, infra, load_toml, set_key, validate
+from dbtssl.config import Config, canonical_json, did_you_mean, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
 from dbtssl.training.monitors import MonitorConfig
 
@@ -96,7 +96,8 @@ class PredictSpec(Config):
 
     @model_validator(mode="after")
     def _of_its_inference(self) -> PredictSpec:
-        if self.inference == "random" and "overlap" in self.model_fields_set:
+        default = type(self).model_fields["overlap"].default  # a record of a run names every key
+        if self.inference == "random" and self.overlap != default:
             raise ValueError('overlap is of inference = "grid"')
         return self
 
@@ -232,3 +233,25 @@ def load_spec(path: Path, data: str | None = None, assignments: tuple[str, ...] 
             hint=f"the rows are {', '.join(changed.methods)}",
         )
     return changed
+
+
+def recorded_spec(fields: dict[str, Any], file: str) -> Spec:
+    """The specification of a record, which states every default: only what differs from them was set."""
+    return validate(Spec, _without_defaults(Spec, fields), file=file)
+
+
+def _without_defaults(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in fields.items():
+        field = model.model_fields.get(key)
+        if field is None or field.is_required():
+            out[key] = value
+            continue
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel) and isinstance(value, dict):
+            value = _without_defaults(type(default), value)
+            if value:
+                out[key] = value
+        elif canonical_json(value) != canonical_json(default):
+            out[key] = value
+    return out

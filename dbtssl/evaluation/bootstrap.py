@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
     from dbtssl.evaluation.units import ScoreSet
 
-Metric = Callable[[Curves, SpecificityRule], NDArray[np.float64]]
+OfCurve = Callable[[Curves, SpecificityRule], NDArray[np.float64]]
 
 
-def _specificity(sensitivity: float) -> Metric:
+def _specificity(sensitivity: float) -> OfCurve:
     return lambda c, rule: specificity_at(c, sensitivity, rule)
 
 
-def _sensitivity(specificity: float) -> Metric:
+def _sensitivity(specificity: float) -> OfCurve:
     return lambda c, rule: sensitivity_at(c, specificity, rule)
 
 
 _SENS, _SPEC = 0.8, 0.9  # where the partial areas begin
-OF_CURVE: dict[str, Metric] = {
+OF_CURVE: dict[str, OfCurve] = {
     "auc": lambda c, _: area(c),
     "pauc-sens@80": lambda c, _: mean_corrected(area_at_sensitivity(c, _SENS), 1 - _SENS),
     "pauc-sens@80-raw": lambda c, _: area_at_sensitivity(c, _SENS),

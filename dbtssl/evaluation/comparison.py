@@ -64,8 +64,11 @@ def compare(
     Three seeds or more of both: Obuchowski and Rockette's test, seeds and patients random, Hillis' degrees of freedom,
     at most positive patients - 1. Fewer, or not as many of one as of the other: Obuchowski's paired clustered
     covariance of the mean over seeds, t with (positive patients - 1) degrees of freedom; it holds for these trainings
-    only, and ``test`` says so. Holm's correction is over the comparisons of the call. `ConfigError` for a baseline that
-    is not there, no seeds, or sets that are not of the same units; `DataError` for scores that are not finite.
+    only, and ``test`` says so. Holm's correction is over the comparisons of the call.
+
+    Another ``metric`` of `CURVE_METRICS` has a paired bootstrap interval and no p; ``rule`` is the protocol's, for sp@
+    and se@. `ConfigError` for a baseline that is not there, no seeds, a metric that cannot be compared, or sets that
+    are not of the same units; `DataError` for scores that are not finite.
     """
     if metric not in CURVE_METRICS or (rule == "nearest" and metric in SENSITIVITY_AT):
         raise ConfigError(

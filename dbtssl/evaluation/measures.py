@@ -57,8 +57,7 @@ CALIBRATION = (
     "calibration-intercept",
     "ece",
 )
-
-
+PROBABILITIES = "all scores lie in [0, 1], so they are no logits"
 MEASURED = tuple(
     name
     for name in CATALOGUE
@@ -75,12 +74,14 @@ def measure(
     name: str = "",
     *,
     logits: bool = True,
+    uncalibrated: str = "",
 ) -> Row:
     """Every metric of the catalogue that units with one score each have.
 
     The protocol says where the threshold is chosen; ``val`` gives it, and the prevalence at which probabilities are
-    judged; without it those metrics say so. ``logits``: whether scores are logits; else there is no calibration. A set
-    of one class has no values, and its reason says so. `DataError` for scores that are not finite.
+    judged; without it those metrics say so. ``logits``: whether scores are logits; else, and where all lie in [0, 1],
+    there is no calibration. ``uncalibrated`` is another reason why there is none. A set of one class has no values, and
+    its reason says so. `DataError` for scores that are not finite.
     """
     for split, units in (("test", test), ("validation", val)):
         if units is not None:
@@ -99,6 +100,7 @@ def measure(
     )
     if reason := one_class(test, "test"):
         return row.model_copy(update={"values": dict.fromkeys(MEASURED, Value(reason=reason))})
+    logits = logits and not _in_unit_interval(test)
     weights = None if too_few_patients(test) else patient_draws(test.abnormal, test.patients)
     values, points = _curve_values(test, protocol, weights)
     values["prevalence"] = Value(
@@ -111,15 +113,22 @@ def measure(
     values |= rates
     update |= at
     if not logits:
-        values |= dict.fromkeys(CALIBRATION, Value(reason="the scores are no logits"))
-    elif val is None or one_class(val, "validation"):
-        reason = one_class(val, "validation")
-        values |= dict.fromkeys(CALIBRATION, Value(reason=f"no prevalence: {reason}"))
+        uncalibrated = PROBABILITIES if _in_unit_interval(test) else "the scores are no logits"
+    elif reason := one_class(val, "validation"):
+        uncalibrated = f"no prevalence: {reason}"
+    if uncalibrated or val is None:
+        values |= dict.fromkeys(CALIBRATION, Value(reason=uncalibrated))
     else:
         values |= _calibration_values(test, float(val.abnormal.mean()), protocol, weights)
     if np.ptp(test.scores) == 0:
         values = {m: _without_interval(v, "all scores are equal") for m, v in values.items()}
     return row.model_copy(update=update | {"values": {m: values[m] for m in MEASURED}})
+
+
+def _in_unit_interval(units: ScoreSet) -> bool:
+    """Whether the scores must be probabilities: logits do not all lie in [0, 1], unless they are all equal."""
+    low, high = units.scores.min(), units.scores.max()
+    return bool(0 <= low < high <= 1)
 
 
 def _rates_at_threshold(

@@ -11,6 +11,7 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 from dbtssl.config import Config
+from dbtssl.errors import ConfigError
 from dbtssl.evaluation.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -68,7 +69,15 @@ def chance(shift: float, critical: float, df: float) -> float:
 def smallest_difference(
     differences: Sequence[Difference], *, power: float = 0.8, confidence: float = 0.95
 ) -> SmallestDifference:
-    """From the comparisons of one call of `compare`: the median of their standard errors and degrees of freedom."""
+    """From the comparisons of one call of `compare`: the median of their standard errors and degrees of freedom.
+
+    `ConfigError` for a power that is not above the level of the test and below 1.
+    """
+    if not 1 - confidence < power < 1:
+        raise ConfigError(
+            f"power: got {power}, expected more than {1 - confidence:.2g} and less than 1",
+            hint="0.8 is usual",
+        )
     known = [(d.error, d.df) for d in differences if d.error and d.df is not None]
     count = differences[0].n_pos_patients if differences else 0
     found = SmallestDifference(

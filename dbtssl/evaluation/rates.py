@@ -63,9 +63,8 @@ def rate_draws(
         table = np.bincount(
             bins * weights.shape[1] + codes[k], minlength=(len(distinct) + 1) * weights.shape[1]
         ).reshape(len(distinct) + 1, -1)
-        normal = np.cumsum(table, axis=0, dtype=np.float64)[
-            which
-        ]  # called normal, draws x patients
+        below = np.cumsum(table, axis=0, dtype=np.float64)
+        normal = below[which]  # called normal, draws x patients
         called.append(np.einsum("dp,dp->d", kept, normal))
         total.append(kept @ table.sum(axis=0))
     found = rates(total[0] - called[0], total[1] - called[1], called[1], called[0])
@@ -107,7 +106,8 @@ def rate_values(
         if np.isnan(exact[name][0]):
             out[name] = Value(reason=out["npv"].reason)
         elif draws is None:
-            out[name] = Value(value=float(exact[name][0]), reason=too_few_patients(units))
+            reason = too_few_patients(units) or "its interval needs draws of patients"
+            out[name] = Value(value=float(exact[name][0]), reason=reason)
         else:
             out[name] = drawn_value(name, float(exact[name][0]), draws[name], units, confidence)
     return out

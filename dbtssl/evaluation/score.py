@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Aggregator
 
 NO_BREASTS = "No breast level: the file does not say study and view."
+OTHER_PREVALENCE = "a subgroup has not the prevalence of all of validation"
 
 
 def score(
@@ -103,9 +104,11 @@ def score_units(
     name: str = "",
     *,
     logits: bool = True,
+    uncalibrated: str = "",
 ) -> Row:
     """All metrics of one set of units; those of probabilities only for a method whose scores are logits."""
-    return measure(test, val, protocol, kind, name, logits=logits and kind == "method")
+    logits = logits and kind == "method"
+    return measure(test, val, protocol, kind, name, logits=logits, uncalibrated=uncalibrated)
 
 
 def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
@@ -164,6 +167,6 @@ def subgroup_rows(
         for name, volumes in strata(test).items():
             part = sets[i].only(volumes[test.volume] if sets[i].level == "slice" else volumes)
             if enough(part.abnormal):
-                row = score_units(part, beside, protocol)
+                row = score_units(part, beside, protocol, uncalibrated=OTHER_PREVALENCE)
                 rows.append(row.model_copy(update={"subgroup": name}))
     return rows

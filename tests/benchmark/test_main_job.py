@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import platform
 import re
 import shlex
 import subprocess
@@ -19,7 +21,7 @@ from dbtssl.report.table import PHANTOM
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "benchmarks" / "smoke.toml")
 MINI_TREE = ROOT.parent / "shared" / "data" / "bcs-dbt" / "mini_tree"
-FORMATS = ("table.txt", "table.md", "table.csv", "table.json")
+FORMATS = ("table.txt", "table.md", "table.tex", "table.csv", "table.json")
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -61,7 +63,59 @@ def test_methods_and_references_stand_at_both_levels(out):
         "all-normal",
     ]
     for level in ("slice", "volume"):
-        assert [r["method"] for r in rows(out) if r["level"] == level] == expected
+        found = [r["method"] for r in rows(out) if r["level"] == level and not r["subgroup"]]
+        assert found == expected
+
+
+def test_the_report_is_made_beside_the_tables_and_fits(out):
+    page = (out / "smoke" / "report.html").read_text()
+    assert len(page) < 2_000_000
+    assert "<strong>Phantom.</strong>" in page
+    for part in ("roc", "patches", "scores", "looked", "training", "data", "provenance"):
+        assert f'<section id="{part}">' in page
+    assert page.count('class="slice"') >= 2
+    assert str(out) not in page
+
+
+def test_the_record_says_where_it_was_made_and_names_no_one(out):
+    record = json.loads((out / "smoke" / "benchmark.json").read_text())
+    found = record["environment"]
+    assert {"dbtssl", "python", "torch", "numpy", "device", "cores", "machine"} <= set(found)
+    text = json.dumps(found)
+    for name in (platform.node(), getpass.getuser(), str(Path.home())):
+        assert name not in text
+
+
+def test_the_report_is_made_again_byte_for_byte(out, tmp_path, capsys):
+    path = tmp_path / "again.html"
+    assert call("report", out / "smoke", "--out", path) == 0
+    assert path.read_bytes() == (out / "smoke" / "report.html").read_bytes()
+    assert str(path) in capsys.readouterr().out
+
+
+def test_the_table_can_be_asked_for_again(out, capsys):
+    arguments = (
+        "--where",
+        "level=volume & kind=method",
+        "--sort",
+        "-auc",
+        "--cols",
+        "auc,delta-auc",
+    )
+    assert call("table", out / "smoke", *arguments, "--format", "markdown") == 0
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("| ")]
+    assert lines[0] == "| method | AUC | ΔAUC |"
+    shown = [line.split(" | ")[1].split()[0].strip("*†<ins>/") for line in lines[2:]]
+    expected = [r["cells"]["auc"]["value"]["value"] for r in rows(out)
+                if r["level"] == "volume" and r["kind"] == "method" and not r["subgroup"]]  # fmt: skip
+    assert shown == [f"{100 * v:.1f}" for v in sorted(expected, reverse=True)]
+
+
+def test_a_run_compared_with_itself_has_not_changed(out, capsys):
+    assert call("compare", out / "smoke", out / "smoke", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["config"] == found["environment"] == found["data"] == found["moved"] == []
+    assert {p["difference"]["difference"] for p in found["pairs"]} == {0.0}
 
 
 def test_the_monitors_of_each_pretraining_stand_beside_the_table(out):
@@ -80,7 +134,7 @@ def test_no_cell_is_nan(out):
 def test_a_second_run_does_nothing_and_gives_the_same_bytes(out, capsys):
     before = {name: (out / "smoke" / name).read_bytes() for name in FORMATS}
     assert call("benchmark", SMOKE, "--out", out) == 0
-    assert stages(capsys.readouterr().err) == (0, 12)
+    assert stages(capsys.readouterr().err) == (0, 13)
     assert {name: (out / "smoke" / name).read_bytes() for name in FORMATS} == before
 
 
@@ -97,21 +151,21 @@ def test_a_second_run_needs_no_torch(out):
 
 def test_the_plan_knows_what_is_done(out, capsys):
     assert call("benchmark", SMOKE, "--out", out, "--plan") == 0
-    assert capsys.readouterr().out.rstrip().endswith("0 of 12 stages to run")
+    assert capsys.readouterr().out.rstrip().endswith("0 of 13 stages to run")
 
 
 def test_another_number_of_patches_shares_the_training(out, capsys):
     assert call("benchmark", SMOKE, "--out", out, "--plan", "--set", "predict.patches=2") == 0
     printed = capsys.readouterr().out
-    assert printed.rstrip().endswith("6 of 12 stages to run")
+    assert printed.rstrip().endswith("7 of 13 stages to run")
     to_run = {line.split()[0] for line in printed.splitlines() if re.search(r" run *$", line)}
-    assert to_run - {"6"} == {"predict", "score"}
+    assert to_run - {"7"} == {"predict", "score", "compare"}
 
 
 @pytest.mark.usefixtures("out")  # the phantom is there
 def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
     assert call("benchmark", SMOKE, "--out", tmp_path / "runs", "--plan") == 0
-    assert "12 of 12 stages to run" in capsys.readouterr().out
+    assert "13 of 13 stages to run" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
 
@@ -144,7 +198,7 @@ def test_the_plugin_of_the_contributing_page_becomes_a_row(out, tmp_path, capsys
     words[words.index("benchmarks/smoke.toml")] = SMOKE
     assert call(*words, "--out", out, "--set", "name=with-plugin") == 0
     made, found = stages(capsys.readouterr().err)
-    assert (made, found) == (4, 4)  # data and random-init were there
+    assert (made, found) == (5, 4)  # data and random-init were there
     methods = [r["method"] for r in rows(out, "with-plugin") if r["level"] == "slice"]
     assert methods[:2] == ["random-init", "any-slice"]
 

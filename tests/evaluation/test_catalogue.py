@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,8 @@ def test_ranges():
     metric = Metric("x", "X", "a metric with an open end", low=None, high=0.5)
     assert metric.holds(-1e9)
     assert not metric.holds(0.51)
+
+
+def test_the_page_tells_every_metric():
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
+    assert [name for name in MEASURED if f"`{name}`" not in page] == []

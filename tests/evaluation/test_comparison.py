@@ -276,6 +276,12 @@ def test_a_set_that_could_show_nothing(methods):
     assert smallest_difference(()).reason == "nothing is compared"
 
 
+@pytest.mark.parametrize("power", [0.0, 0.05, 1.0, 1.5])
+def test_a_power_that_cannot_be(methods, power):
+    with pytest.raises(ConfigError, match=f"power: got {power}, expected more than 0.05 and less"):
+        smallest_difference(compare(methods({"a": 1.0, "b": 2.0}), "a"), power=power)
+
+
 def test_the_auc_is_that_of_the_method(methods):
     sets = methods({"base": 1.0, "better": 2.0}, seeds=3)
     (d,) = compare(sets, "base")

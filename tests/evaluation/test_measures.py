@@ -13,7 +13,7 @@ from dbtssl.evaluation.bootstrap import CURVE_METRICS, curve_draws
 from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.evaluation.measures import AT_THRESHOLD, CALIBRATION, MEASURED, measure
 from dbtssl.evaluation.operating_points import balanced_threshold
-from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT
 from dbtssl.evaluation.values import Row, Value
 
 N, POSITIVES = 60, 15
@@ -176,6 +176,25 @@ def test_scores_that_are_no_logits_have_no_calibration(units):
     assert (row.kind, row.name) == ("shortcut", "frames")
     assert {row.values[name].reason for name in CALIBRATION} == {"the scores are no logits"}
     assert {row.values[name].value for name in CALIBRATION} == {None}
+
+
+def test_another_reason_why_there_is_no_calibration(units):
+    of = units(ABNORMAL, SCORES["ordinary"])
+    row = measure(of, of, STRICT, uncalibrated="another prevalence")
+    assert {row.values[name].reason for name in CALIBRATION} == {"another prevalence"}
+    assert row.threshold is not None
+
+
+def test_probabilities_are_not_taken_for_logits(units):
+    of = units(ABNORMAL, 1 / (1 + np.exp(-SCORES["ordinary"])))
+    row = measure(of, of, STRICT)
+    check(row)
+    assert {row.values[name].reason for name in CALIBRATION} == {
+        "all scores lie in [0, 1], so they are no logits"
+    }
+    assert row.values["auc"].value == pytest.approx(roc_auc_score(ABNORMAL, of.scores))
+    published = measure(of, of, AS_PUBLISHED).values["nr"]
+    assert published.reason == "no threshold: protocol as-published takes a probability"
 
 
 def test_a_monotone_map_changes_no_ranking_metric(units):

@@ -20,6 +20,7 @@ def test_rates_are_scikit_learns(units, threshold):
     called = scores > threshold
     values = rate_values(units(abnormal, scores, ids), threshold, 0.95)
     assert tuple(values) == (*RATES, *COMBINED)
+    assert {values[name].reason for name in COMBINED} == {"its interval needs draws of patients"}
     assert values["ppv"].value == pytest.approx(precision_score(abnormal, called))
     assert values["balanced-accuracy"].value == pytest.approx(
         balanced_accuracy_score(abnormal, called)

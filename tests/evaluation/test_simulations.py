@@ -4,6 +4,9 @@
 patient as large as that of the volume. SIFT-DBT's own set has 843 patients; more normals change little.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -110,7 +113,10 @@ def test_the_smallest_difference_is_found_four_times_in_five(units):
 
 
 def test_intervals_hold_the_truth(units):
-    """Every metric that has one; thresholds from 10 positive patients of 100, so that they vary as well."""
+    """Every metric that has one; thresholds from 10 positive patients of 100, so that they vary as well.
+
+    With 21 positive patients nothing holds it in 0.95 everywhere. docs/metrics.md has the shares.
+    """
     test, val = World(units, 3), World(units, 4, patients=100, positives=10)
     truth = expected()
     held = {name: [] for name in truth}
@@ -122,7 +128,10 @@ def test_intervals_hold_the_truth(units):
                 held[name].append(value.low <= true <= value.high)
     assert all(len(of) > 240 for of in held.values())
     coverage = {name: share(of) for name, of in held.items()}
-    assert all(c >= 0.88 for c in coverage.values()), coverage
+    assert all(c >= 0.85 for c in coverage.values()), coverage
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
+    printed = {name: float(number) for name, number in re.findall(r"`(\S+)` \| (\d\.\d\d) ", page)}
+    assert printed == pytest.approx(coverage, abs=0.02)
 
 
 def expected():

@@ -35,6 +35,7 @@ class Seed:
     reliability: tuple[Bin, ...] = ()
     pretraining: Log = ()
     finetuning: Log = ()
+    monitors: Log = ()
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,11 @@ def histogram_figure(methods: Sequence[MethodRuns], level: Level) -> Markup:
 
 
 def training_figure(methods: Sequence[MethodRuns]) -> Markup | None:
-    """Losses by epoch, pretraining and fine-tuning, and the AUC on validation that chose the classifier."""
+    """Losses by epoch, the monitors of the encoder, and the AUC on validation that chose the classifier."""
     wanted = (
         ("pretraining", "loss", "pretraining loss"),
+        ("monitors", "knn_auc", "monitor: kNN AUC, %"),
+        ("monitors", "rankme", "monitor: RankMe"),
         ("finetuning", "loss", "fine-tuning loss"),
         ("finetuning", "val_auc", "AUC of validation patches, %"),
     )
@@ -147,11 +149,12 @@ def training_figure(methods: Sequence[MethodRuns]) -> Markup | None:
     kept = [(w, ls) for w, ls in kept if ls]
     if not kept:
         return None
-    figure, axes = panels(len(kept), WIDTH, 2.9)
+    across = min(3, len(kept))
+    figure, axes = panels(len(kept), WIDTH, 2.9 * -(-len(kept) // across), across)
     for ax, ((_, key, title), curves) in zip(axes, kept, strict=True):
         for i, points in curves:
             x, y = np.array(points, dtype=float).T
-            y = 100 * y if key == "val_auc" else y
+            y = 100 * y if key.endswith("_auc") else y
             ax.plot(x, y, linewidth=1.2, marker="." if len(x) < 20 else "", **series(i))
         ax.set(title=title, xlabel="epoch")
         ax.locator_params(axis="x", integer=True)
