@@ -7,10 +7,12 @@ from dbtssl.data.records import Label
 from dbtssl.evaluation.audit import Finding
 from dbtssl.evaluation.comparison import Difference
 from dbtssl.evaluation.curves import reliability, roc_band
+from dbtssl.evaluation.detection import PRIMARY
 from dbtssl.evaluation.metrics import METRICS
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.units import ScoreSet
-from dbtssl.evaluation.values import Row, Score, Value
+from dbtssl.evaluation.values import CurvePoint, Row, Score, Value
+from dbtssl.evaluation.values import Looked as Localised
 from dbtssl.interfaces import Reported
 from dbtssl.report.build import build_table
 from dbtssl.report.html.content import (
@@ -212,10 +214,34 @@ def content(entry, difference, tie):
         for i, n in enumerate(names):
             sets = {level: units(level, seed=i) for level in levels}
             rows = {r.level: r for r in make_score(levels=levels).rows if r.kind == "method"}
-            curve = {level: (value(0.6), value(0.7), value(0.75)) for level in levels}
+            curve = tuple(
+                CurvePoint(level=level, patches=n, auc=value(0.6 + n / 20))
+                for level in levels
+                for n in (1, 2, 3)
+            )
+            places = Localised(
+                rule="A hit is a hit.",
+                n_volumes=5,
+                n_slices=9,
+                slice_hit=value(0.625),
+                slice_chance=0.375,
+                patch_hit=Value(reason="no places"),
+                patch_chance=None,
+                detection={PRIMARY: value(0.4375)},
+            )
             log = ({"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.5})
             bands = {level: roc_band([s], 0.95, 50) for level, s in sets.items()}
-            seed = Seed(0, sets, rows, curve, reliability(sets["slice"], 0.2, 0.95), log, log)
+            seed = Seed(
+                seed=0,
+                sets=sets,
+                rows=rows,
+                patch_curve=curve,
+                looked=places,
+                reliability=reliability(sets["slice"], 0.2, 0.95),
+                pretraining=log,
+                finetuning=log,
+                monitors=({"epoch": 0.0, "knn_auc": 0.5}, {"epoch": 2.0, "knn_auc": 0.625}),
+            )
             methods.append(MethodRuns(n, (seed,), bands))
         example = Example(
             volume=name,

@@ -77,6 +77,13 @@ def test_the_page_names_the_marks_for_those_who_do_not_see_shades(page):
     assert page.count("<h1>") == 1
 
 
+def test_where_it_looked_stands_beside_chance(page):
+    text = re.sub(r"<[^>]+>", "", page)
+    assert "62.5[57.5, 67.5] chance 37.5" in text
+    assert "43.8[38.8, 48.7]" in text or "43.8[38.8, 48.8]" in text
+    assert "A hit is a hit." in text
+
+
 @pytest.fixture
 def example(content):
     return content().looked.examples[0]
