@@ -38,13 +38,27 @@ if TYPE_CHECKING:
     from dbtssl.inference.patches import PatchRule
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
-    from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
+    from dbtssl.nn.distributed import (
+        gather,
+        gather_with_gradient,
+        rank,
+        shuffle,
+        unshuffle,
+        world_size,
+    )
+    from dbtssl.nn.feature_map import place_width, places_and_pooled
     from dbtssl.nn.monitors import feature_std, one_vector, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
+    from dbtssl.nn.synced_batchnorm import sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher
-    from dbtssl.training.finetune import slice_auc, train_patches, training_mode
+    from dbtssl.training.finetune import (
+        slice_auc,
+        train_patches,
+        training_mode,
+        validation_logits,
+    )
     from dbtssl.training.finetune_augment import LightAugment
     from dbtssl.views.random_numbers import uniform
 
@@ -91,10 +105,13 @@ __all__ = [
     "discriminative_groups",
     "feature_std",
     "gather",
+    "gather_with_gradient",
     "hookimpl",
     "infra",
     "neighbours",
     "one_vector",
+    "place_width",
+    "places_and_pooled",
     "progress",
     "rank",
     "rankme",
@@ -102,10 +119,12 @@ __all__ = [
     "slice_auc",
     "split_batchnorm",
     "stages",
+    "sync_batchnorm",
     "train_patches",
     "training_mode",
     "uniform",
     "unshuffle",
+    "validation_logits",
     "world_size",
 ]
 
@@ -121,16 +140,21 @@ _HEAVY = {
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
     "one_vector": "dbtssl.nn.monitors",
+    "gather_with_gradient": "dbtssl.nn.distributed",
+    "place_width": "dbtssl.nn.feature_map",
+    "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
     "rankme": "dbtssl.nn.monitors",
     "shuffle": "dbtssl.nn.distributed",
     "slice_auc": "dbtssl.training.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
     "stages": "dbtssl.nn.stages",
+    "sync_batchnorm": "dbtssl.nn.synced_batchnorm",
     "train_patches": "dbtssl.training.finetune",
     "training_mode": "dbtssl.training.finetune",
     "uniform": "dbtssl.views.random_numbers",
     "unshuffle": "dbtssl.nn.distributed",
+    "validation_logits": "dbtssl.training.finetune",
     "world_size": "dbtssl.nn.distributed",
 }
 

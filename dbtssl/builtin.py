@@ -38,6 +38,36 @@ def register_components(register: Register) -> None:
     )
     register("aggregator", "max", "dbtssl.evaluation.aggregators:Max", "the largest logit")
     register(
+        "aggregator",
+        "top-k",
+        "dbtssl.evaluation.aggregators:TopK",
+        "mean probability of the k largest",
+    )
+    register(
+        "aggregator",
+        "noisy-or",
+        "dbtssl.evaluation.aggregators:NoisyOr",
+        "probability that at least one is abnormal, were they independent",
+    )
+    register(
+        "aggregator",
+        "log-sum-exp",
+        "dbtssl.evaluation.aggregators:LogSumExp",
+        "smooth maximum of the logits",
+    )
+    register(
+        "aggregator",
+        "z-run",
+        "dbtssl.evaluation.aggregators:ZRun",
+        "best mean probability over neighbouring slices",
+    )
+    register(
+        "aggregator",
+        "attention",
+        "dbtssl.evaluation.attention:Attention",
+        "gated attention on features, trained on the training patients",
+    )
+    register(
         "backbone", "cnn7", "dbtssl.nn.cnn7:cnn7", "seven convolutions, the small one of SIFT-DBT"
     )
     register(

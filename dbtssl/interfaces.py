@@ -109,6 +109,8 @@ class Batch:
     Views are float in [0, 1]; tissue is bool. The ids let an objective leave out false negatives:
     ``volume[v]``, ``breast[v]`` and ``patient[v]`` say where the rows of view ``v`` come from. ``seeds[v]`` is for the
     objective's own random numbers (`uniform`), which then depend on the sample alone, not on its place in the batch.
+    ``z[v]`` ``(B,)`` is the slice within its volume, and ``pixel[v]`` ``(B, 2)`` the height and width of a view's
+    pixel, both in heights of a whole slice, so that an objective can think in millimetres.
     """
 
     views: tuple[torch.Tensor, ...]
@@ -117,6 +119,8 @@ class Batch:
     breast: tuple[torch.Tensor, ...]
     patient: tuple[torch.Tensor, ...]
     seeds: tuple[torch.Tensor, ...] = ()
+    z: tuple[torch.Tensor, ...] = ()
+    pixel: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,9 @@ class Objective(Protocol):
     """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
 
     ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
+
+    An objective that learns to tell something abnormal without labels may have a method ``head() -> nn.Linear``: one
+    logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`.
 
     An objective that can tell a collapse may have a method ``collapsed(means: Mapping[str, float]) -> str``. It is
     asked at the end of each epoch, with the epoch's means of what ``Step.logs`` names: one sentence that says what has
@@ -164,13 +171,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Run:
-    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs."""
+    """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs.
+
+    ``head`` holds ``weight`` ``(1, num_features)`` and ``bias`` ``(1,)`` of the logit that the objective learnt without
+    labels, where it has one.
+    """
 
     seed: int
     patches: PatchRule
     folder: Path
     accelerator: str = "auto"
     workers: int = 0
+    head: Mapping[str, torch.Tensor] | None = None
 
 
 @runtime_checkable
@@ -190,10 +202,14 @@ class FineTuner(Protocol):
 
 @dataclass(frozen=True)
 class Groups:
-    """Ragged groups: the values of group ``g`` are ``values[offsets[g]:offsets[g + 1]]``."""
+    """Ragged groups: the values of group ``g``, and its rows of ``features``, are ``offsets[g]:offsets[g + 1]``.
+
+    ``labels``, for training alone, says which groups are abnormal."""
 
     values: NDArray[np.float64]
     offsets: NDArray[np.int64]
+    features: NDArray[np.float32] | None = None
+    labels: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -201,7 +217,7 @@ class Groups:
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """Ragged groups of logits in, one logit for each group out; patches to slices, or slices to volumes."""
+    """Ragged groups in, one logit for each group out. One that learns is a `dbtssl.evaluation.learned.Learned` too."""
 
     Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]

@@ -111,6 +111,11 @@ def progress(what: str, total: int, unit: str = "it", size: int = 0) -> Iterator
         lines.write(f"took {time.monotonic() - lines.start:.0f} s")
 
 
+def say(text: str) -> None:
+    """One line on the screen, above the bars where there are some."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 _open: list[Progress] = []  # rich draws one live display at a time, so nested steps share it
 
 

@@ -15,19 +15,23 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 import dbtssl
+from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.store import write_atomic
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import PluginError
+from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
-from dbtssl.report.table import Entry, Table, build_table
+from dbtssl.report.build import build_table
+from dbtssl.report.table import Entry
 
 if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Store
     from dbtssl.plugins.component import Component
+    from dbtssl.report.table import Table
 
 RECORD = "benchmark.json"
 FORMAT = 1
@@ -53,6 +57,9 @@ class RowRecord(Config):
     epochs_planned: int | None = Field(description="pretraining epochs of the method's paper")
     reported: tuple[Reported, ...] = Field(description="the paper's own rows")
     score: str = Field(description="key of the score stage; empty where the row failed")
+    stages: dict[str, str] = Field(
+        default_factory=dict, description="keys of the stages before: pretrain, finetune, predict"
+    )
     failure: str = Field(default="", description="why there is no score")
 
 
@@ -69,6 +76,12 @@ class Record(Config):
     spec: dict[str, Any] = Field(description="the specification, resolved")
     stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
     rows: tuple[RowRecord, ...] = Field(description="rows of the table")
+    comparison: str = Field(
+        default="", description="key of the stage that compares the rows; empty where there is none"
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="versions, device and state of the code of the run"
+    )
 
     @property
     def failures(self) -> dict[str, str]:
@@ -120,10 +133,13 @@ def recall(folder: Path, spec: Spec, store: Store) -> Record | None:
 
 def record_table(record: Record, store: Store) -> Table:
     """The table of a run, from its record and its score stages alone."""
+    found = store.open("compare", record.comparison) if record.comparison else None
     table = build_table(
         record.title,
         [_entry(row, store) for row in record.rows],
         phantom=record.phantom,
+        evaluation_sets=NAMES,
+        compared=read_comparison(found.folder).compared() if found else None,
     )
     of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
     return replace(table, notes=(*table.notes, *of_split))

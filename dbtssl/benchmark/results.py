@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.record import (
     Record,
     RowRecord,
@@ -14,9 +16,11 @@ from dbtssl.benchmark.record import (
     request_digest,
     write_record,
 )
+from dbtssl.benchmark.runs import PAGE, Run
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields
 from dbtssl.errors import PluginError
+from dbtssl.report.query import screen
 from dbtssl.report.terminal import print_table
 from dbtssl.report.write import write_table
 
@@ -47,10 +51,18 @@ def benchmark(spec: Spec, out: Path) -> Record:
         write_record(record, folder)
     table = record_table(record, store)
     written = write_table(table, folder)
-    print_table(table)
+    plots = keep_plots(record, store, folder)
+    print_table(screen(table))
     found = len(record.stages) - executed
     print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
-    print(f"written: {', '.join(str(path) for path in written)}", file=sys.stderr)
+    page = folder / PAGE
+    if executed or not page.is_file():
+        from dbtssl.benchmark.evidence import write_report
+
+        write_report(Run(folder, record, store), page)
+    print(f"written: {', '.join(str(path) for path in (*written, page))}", file=sys.stderr)
+    if plots:
+        print(f"monitors: {', '.join(str(path) for path in plots)}", file=sys.stderr)
     if record.failures:
         lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
         raise PluginError(
@@ -71,6 +83,8 @@ def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
         rows=tuple(_row(scored) for scored in outcome.scored),
+        comparison=outcome.comparison,
+        environment=run_environment(spec.run.accelerator),
     )
 
 
@@ -85,5 +99,6 @@ def _row(scored: Scored) -> RowRecord:
         epochs_planned=row.planned_epochs,
         reported=row.method.reported,
         score=scored.score,
+        stages=dict(scored.stages),
         failure=scored.failure,
     )

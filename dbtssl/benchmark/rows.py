@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.initial import Initial
     from dbtssl.benchmark.spec import BackboneSpec, RowSpec, Spec
     from dbtssl.evaluation.protocol import Protocol
-    from dbtssl.interfaces import Method
+    from dbtssl.interfaces import Level, Method
 
+
+Place = Literal["patch", "slice", "breast", "patient"]
+AGGREGATORS: dict[Place, Level] = {
+    "patch": "slice",
+    "slice": "volume",
+    "breast": "breast",
+    "patient": "patient",
+}
+"""What is aggregated, in the words of the specification, and the level that it gives."""
 
 PRESET_TABLES = {"objective", "sampler", "pretrain", "finetuner"}
 
@@ -61,8 +70,8 @@ class Row:
 
     @property
     def planned_epochs(self) -> int | None:
-        """Pretraining epochs of the method's paper."""
-        return self.method.pretrain.get("epochs")
+        """Pretraining epochs of the method's paper, or of the row's preset."""
+        return _planned(self.method, self.preset).get("epochs")
 
 
 @dataclass(frozen=True)
@@ -92,11 +101,13 @@ def resolve(spec: Spec) -> Resolved:
     rows = [
         attempt(partial(_row, name, spec.method.get(name), spec, attempt)) for name in spec.methods
     ]
-    patch = attempt(lambda: _part("aggregator", spec.aggregate.patch, {}))
-    slice_ = attempt(lambda: _part("aggregator", spec.aggregate.slice, {}))
+    parts = {place: attempt(partial(aggregator, spec, place)) for place in AGGREGATORS}
     chosen = attempt(lambda: protocol(spec.protocol))
+    if chosen is not None and chosen.diagnostic:
+        attempt(partial(_refuse_grid, spec))
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
+    attempt(spec.monitor.check)
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
     if not errors:
         for row in rows:
@@ -106,7 +117,38 @@ def resolve(spec: Spec) -> Resolved:
     if errors:
         messages = dict.fromkeys(exc.message for exc in errors)
         raise ConfigError("\n".join(messages), hint=errors[0].hint)
-    return Resolved(tuple(rows), patch, slice_, chosen)
+    return Resolved(tuple(rows), parts["patch"], parts["slice"], chosen)
+
+
+def aggregator(spec: Spec, place: Place) -> Part:
+    """The aggregator over patches, slices, or the volumes of a breast or patient, as ``spec`` names it."""
+    name = getattr(spec.aggregate, place)
+    part = _part(
+        "aggregator",
+        name,
+        spec.aggregate.options.get(place, {}),
+        f"aggregate.options.{place}",
+    )
+    cls = registry().load("aggregator", name)
+    if cls.level not in ("any", AGGREGATORS[place]):
+        raise ConfigError(
+            f"aggregate.{place}: aggregator {name!r} works at level {cls.level}, not {AGGREGATORS[place]}",
+            hint="`dbtssl plugins` lists the aggregators",
+        )
+    if place in ("breast", "patient") and (cls.needs == "features" or hasattr(cls, "fit")):
+        raise ConfigError(
+            f"aggregate.{place}: aggregator {name!r} learns or needs features; volumes have scores alone",
+            hint="use it as aggregate.patch or aggregate.slice",
+        )
+    return part
+
+
+def _refuse_grid(spec: Spec) -> None:
+    if spec.predict.inference == "grid":
+        raise ConfigError(
+            f"protocol {spec.protocol!r} places the patches itself; predict.inference is grid",
+            hint='leave predict.inference out, or take protocol = "strict"',
+        )
 
 
 def check_networks(row: Row, patch_size: int) -> None:
@@ -188,7 +230,10 @@ def _row(
         pretrain = attempt(
             lambda: validate(
                 PretrainConfig,
-                _in_proportion(method.pretrain, merged("pretrain", method.pretrain, spec.pretrain)),
+                _in_proportion(
+                    _planned(method, preset_name),
+                    merged("pretrain", method.pretrain, spec.pretrain),
+                ),
                 f"{name}: pretrain",
             )
         )
@@ -209,6 +254,11 @@ def _row(
     source = (row.weights if row else "") or method.weights
     begin = None if source is None else attempt(partial(initial, source, name))
     return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner, begin)
+
+
+def _planned(method: Method, preset: str) -> dict[str, Any]:
+    """The pretraining schedule of the method's paper with the changes of a preset, which must be known."""
+    return method.pretrain | method.presets.get(preset, {}).get("pretrain", {})
 
 
 def _in_proportion(paper: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:

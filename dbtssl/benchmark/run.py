@@ -6,20 +6,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.comparison import comparison_stage
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.stages import (
-    Context,
-    finetune_stage,
-    predict_stage,
-    pretrain_stage,
-    score_stage,
-)
+from dbtssl.benchmark.scoring import predict_stage, score_stage
+from dbtssl.benchmark.stages import Context, finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
 from dbtssl.errors import DbtsslError, PluginError, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dbtssl.benchmark.rows import Resolved, Row
@@ -39,11 +35,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """A row and a seed with the key of its score stage; ``failure`` says why there is none."""
+    """A row and a seed with the key of its score stage; ``failure`` says why there is none.
+
+    ``stages`` maps the stages before it (pretrain, finetune, predict) to their keys.
+    """
 
     row: Row
     seed: int
     score: str = ""
+    stages: Mapping[str, str] = field(default_factory=dict)
     epochs: int | None = None
     failure: str = ""
     error: Exception | None = None
@@ -93,6 +93,7 @@ class Outcome:
     scored: tuple[Scored, ...]
     lines: tuple[Line, ...]
     executed: int
+    comparison: str = ""
 
 
 def run_benchmark(spec: Spec, out: Path) -> Outcome:
@@ -107,7 +108,8 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
         for row in resolved.rows
         for seed in spec.seeds
     )
-    return Outcome(data, scored, tuple(executor.lines), executor.executed)
+    comparison = _compare(executor, spec, scored)
+    return Outcome(data, scored, tuple(executor.lines), executor.executed, comparison)
 
 
 def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
@@ -120,6 +122,7 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
         data = None
     else:
         data = open_data(spec, executor.get)
+    scored = []
     for row in resolved.rows:
         for seed in spec.seeds:
             if data is None:
@@ -128,7 +131,12 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
                     if name != "pretrain" or row.objective:
                         executor.later(name, label)
             else:
-                _row(executor, Context(spec, data), row, seed, resolved)
+                scored.append(_row(executor, Context(spec, data), row, seed, resolved))
+    if len(resolved.rows) > 1:
+        if len(scored) == len(resolved.rows) * len(spec.seeds) and executor.executed == 0:
+            _compare(executor, spec, scored)
+        else:
+            executor.later("compare", "all rows")
     return executor.lines
 
 
@@ -136,25 +144,48 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
     label = f"{row.name}, seed {seed}"
     pretrained: Output | None = None
     epochs: int | None = None
+    keys: dict[str, str] = {}
+
+    def get(stage: Stage) -> Output | None:
+        keys[stage.name] = stage.key
+        return executor.get(stage)
+
     if row.objective is not None:
-        pretrained = executor.get(pretrain_stage(ctx, row, seed))
+        pretrained = get(pretrain_stage(ctx, row, seed))
         epochs = getattr(row.pretrain, "epochs", None)
         if pretrained is None:
             for name in ("finetune", "predict", "score"):
                 executor.later(name, label)
             return Scored(row, seed)
-    finetuned = executor.get(finetune_stage(ctx, row, seed, pretrained))
+    finetuned = get(finetune_stage(ctx, row, seed, pretrained))
     if finetuned is None:
         executor.later("predict", label)
         executor.later("score", label)
         return Scored(row, seed)
-    predicted = executor.get(predict_stage(ctx, row, seed, finetuned))
+    predicted = get(predict_stage(ctx, row, seed, finetuned))
     if predicted is None:
         executor.later("score", label)
         return Scored(row, seed)
     stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
     executor.get(stage)
-    return Scored(row, seed, stage.key, epochs)
+    return Scored(row, seed, stage.key, keys, epochs)
+
+
+def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
+    """The key of the stage that compares the rows that have a score; empty where there are fewer than two."""
+    parts = []
+    for one in scored:
+        if not one.score:
+            continue
+        predicted = executor.store.open("predict", one.stages["predict"])
+        output = executor.store.open("score", one.score)
+        if predicted is not None and output is not None:
+            parts.append((one.row.name, one.seed, predicted, output))
+    if len({name for name, *_ in parts}) < 2:
+        return ""
+    stage = comparison_stage(spec, parts)
+    executor.get(stage)
+    return stage.key
 
 
 def _guarded(row: Row, seed: int, work: Callable[[], Scored]) -> Scored:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dbtssl.config import Config, did_you_mean, infra, load_toml, set_key, validate
 from dbtssl.errors import ConfigError
+from dbtssl.training.monitors import MonitorConfig
 
 Tables = dict[str, Any]
 
@@ -67,21 +68,50 @@ class BackboneSpec(Config):
 class PredictSpec(Config):
     """Which patches are looked at, in validation and in test."""
 
-    patches: int = Field(default=20, ge=1, le=400, description="patches a slice (the paper's M)")
+    inference: Literal["random", "grid"] = Field(
+        default="random",
+        description="patches at random places, or on a lattice that covers all tissue, without noise of sampling",
+    )
+    patches: int = Field(
+        default=20,
+        ge=1,
+        le=400,
+        description="patches a slice (the paper's M), where they are random",
+    )
+    overlap: float = Field(
+        default=0.5,
+        ge=0,
+        le=0.9,
+        description="least share of a patch's side in common with its neighbour on the lattice",
+    )
     patch_size: int = Field(
         default=448, ge=8, description="side of a patch in pixels of the prepared slice"
     )
     min_tissue: float = Field(
         default=0.01, ge=0, le=1, description="least share of tissue in a patch, both classes alike"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the patch positions")
+    seed: int = Field(
+        default=0, ge=0, description="seed of the patch positions, where they are random"
+    )
+
+    @model_validator(mode="after")
+    def _of_its_inference(self) -> PredictSpec:
+        if self.inference == "random" and "overlap" in self.model_fields_set:
+            raise ValueError('overlap is of inference = "grid"')
+        return self
 
 
 class AggregateSpec(Config):
-    """Patches to slice, slices to volume."""
+    """Patches to slice, slices to volume, volumes to breast and to patient."""
 
     patch: str = Field(default="mean", description="aggregator over the patches of a slice")
     slice: str = Field(default="max", description="aggregator over the slices of a volume")
+    breast: str = Field(default="max", description="aggregator over the volumes of a breast")
+    patient: str = Field(default="max", description="aggregator over the volumes of a patient")
+    options: dict[Literal["patch", "slice", "breast", "patient"], Tables] = Field(
+        default_factory=dict,
+        description="[aggregate.options.patch] and so on: keys of that aggregator's Config",
+    )
 
 
 class RowSpec(Config):
@@ -122,6 +152,10 @@ class Spec(Config):
     methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
     protocol: str = Field(default="strict", description="name of the protocol")
+    baseline: str = Field(
+        default="",
+        description="the row that the others are compared with; default: random-init, where it is a row",
+    )
     data: DataSpec = Field(default=DataSpec(), description="where the volumes come from")
     prepare: Tables = Field(default_factory=dict, description="keys of PrepareConfig")
     split: SplitSpec = Field(default=SplitSpec(), description="the split")
@@ -139,7 +173,18 @@ class Spec(Config):
     method: dict[str, RowSpec] = Field(
         default_factory=dict, description="[method.NAME]: what is special about one row"
     )
+    monitor: MonitorConfig = infra(
+        MonitorConfig(),
+        description="what is measured on validation patients while a method is pretrained",
+    )
     run: RunSpec = Field(default=RunSpec(), description="how it is run")
+
+    @model_validator(mode="after")
+    def _a_row(self) -> Spec:
+        if self.baseline and self.baseline not in self.methods:
+            near = did_you_mean(self.baseline, list(self.methods))
+            raise ValueError(f"baseline {self.baseline!r} is none of the rows.{near}")
+        return self
 
     @field_validator("methods", "seeds")
     @classmethod

@@ -1,4 +1,4 @@
-"""The stages of one row: pretrain, finetune, predict, score. Each is a pure function into a folder."""
+"""The training stages of one row: pretrain and finetune. Each is a pure function into a folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
 from dbtssl.data.arrays import write_bytes
-from dbtssl.errors import PluginError, TrainingError
+from dbtssl.errors import PluginError
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Labelled, Run
@@ -25,15 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import torch
     from torch import nn
 
     from dbtssl.benchmark.dataset import Data
-    from dbtssl.benchmark.rows import Part, Row
+    from dbtssl.benchmark.rows import Row
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
 
-PRETRAIN_VERSION = FINETUNE_VERSION = PREDICT_VERSION = SCORE_VERSION = 1
-ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
+PRETRAIN_VERSION = FINETUNE_VERSION = 1
+ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 
 
@@ -67,16 +63,18 @@ class Context:
 
 
 def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
-    """Self-supervised pretraining on the training patients; no label is read."""
+    """Self-supervised pretraining on the training patients; no label is trained on."""
     objective_part, sampler_part, config = row.objective, row.sampler, row.pretrain
     if objective_part is None or sampler_part is None or config is None:
         raise ValueError(f"row {row.name} does no pretraining")
+    has_head = hasattr(registry().load("objective", objective_part.name), "head")
 
     def run(folder: Path) -> None:
+        from dbtssl.benchmark.monitors import monitor_of
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
-        encoder = _new_encoder(row, seed)
+        encoder = new_encoder(row, seed)
         if row.initial is not None:
             row.initial.load(encoder, row.backbone)
         with _seeded(seed):  # heads and queue
@@ -90,8 +88,11 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             folder=folder,
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
+            monitor=monitor_of(ctx, f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
+        if has_head:
+            _save(objective.head(), folder / HEAD)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
 
     return Stage(
@@ -99,14 +100,14 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
         label=f"{row.name}, seed {seed}",
         version=PRETRAIN_VERSION,
         config={
-            "backbone": _backbone_key(row),
+            "backbone": backbone_key(row),
             "objective": objective_part.key(),
             "sampler": sampler_part.key(),
             "pretrain": result_fields(config),
             "seed": seed,
         },
         parents=ctx.data.key(),
-        outputs=(ENCODER, "result.json"),
+        outputs=(ENCODER, *((HEAD,) if has_head else ()), "result.json"),
         run=run,
         scratch=(PRETRAIN_CHECKPOINT,),
     )
@@ -116,9 +117,11 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
     """From encoder and labelled patients to a patch classifier, chosen on validation."""
 
     def run(folder: Path) -> None:
-        encoder = _new_encoder(row, seed)
+        encoder = new_encoder(row, seed)
+        head = None
         if pretrained is not None:
-            _load(encoder, pretrained.folder / ENCODER, row.name)
+            load_weights(encoder, pretrained.folder / ENCODER, row.name)
+            head = _head(pretrained.folder / HEAD)
         elif row.initial is not None:
             row.initial.load(encoder, row.backbone)
         with _seeded(seed):
@@ -133,6 +136,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
                 folder=folder,
                 accelerator=ctx.spec.run.accelerator,
                 workers=ctx.spec.run.workers,
+                head=head,
             ),
         )
         _save(classifier, folder / CLASSIFIER)
@@ -142,7 +146,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
         label=f"{row.name}, seed {seed}",
         version=FINETUNE_VERSION,
         config={
-            "backbone": _backbone_key(row),
+            "backbone": backbone_key(row),
             "finetuner": row.finetuner.key(),
             "patches": {"size": ctx.rule.size, "min_tissue": ctx.rule.min_tissue},
             "labels": ctx.label_key(),
@@ -155,88 +159,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
     )
 
 
-def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage:
-    """Logits of every patch of the validation and test slices. The core alone does this."""
-    patches = ctx.spec.predict
-
-    def run(folder: Path) -> None:
-        from dbtssl.inference.predict import predict
-        from dbtssl.nn.classifier import PatchClassifier
-
-        network = getattr(row.finetuner.build(), "classifier", PatchClassifier)
-        classifier = network(_new_encoder(row, seed))
-        _load(classifier, finetuned.folder / CLASSIFIER, row.name)
-        for name in ("val", "test"):
-            path = folder / f"{name}.parquet"
-            if path.is_file():  # of an interrupted run
-                continue
-            table = predict(
-                classifier,
-                ctx.labelled(getattr(ctx.data.split, name)),
-                ctx.rule,
-                count=patches.patches,
-                seed=patches.seed,
-                accelerator=ctx.spec.run.accelerator,
-                what=f"predict {row.name} {name}",
-            )
-            if not np.isfinite(pc.list_flatten(table["logits"]).to_numpy()).all():
-                raise TrainingError(
-                    f"row {row.name!r}: logits of the {name} split are not all finite numbers",
-                    hint="lower the learning rate of finetune",
-                )
-            buffer = pa.BufferOutputStream()
-            pq.write_table(table, buffer, compression="zstd")
-            write_bytes(path, buffer.getvalue().to_pybytes())
-
-    return Stage(
-        name="predict",
-        label=f"{row.name}, seed {seed}",
-        version=PREDICT_VERSION,
-        config={
-            "backbone": _backbone_key(row),
-            "finetuner": row.finetuner.key(),
-            "patches": result_fields(patches),
-            "labels": ctx.label_key(),
-        },
-        parents=ctx.data.key() | {"finetune": finetuned.content},
-        outputs=("val.parquet", "test.parquet"),
-        run=run,
-    )
-
-
-def score_stage(
-    ctx: Context, row: Row, seed: int, predicted: Output, patch: Part, slice_: Part
-) -> Stage:
-    """Every number of the row's table lines, from its predictions alone."""
-    chosen = protocol(ctx.spec.protocol)
-
-    def run(folder: Path) -> None:
-        from dbtssl.evaluation.score import score
-
-        result = score(
-            pq.read_table(predicted.folder / "test.parquet"),
-            pq.read_table(predicted.folder / "val.parquet"),
-            chosen,
-            patch.build(),
-            slice_.build(),
-        )
-        write_atomic(folder / "score.json", result.to_json())
-
-    return Stage(
-        name="score",
-        label=f"{row.name}, seed {seed}",
-        version=SCORE_VERSION,
-        config={
-            "protocol": result_fields(chosen),
-            "aggregators": {"patch": patch.key(), "slice": slice_.key()},
-        },
-        parents={"predict": predicted.content},
-        outputs=("score.json",),
-        run=run,
-    )
-
-
-def _backbone_key(row: Row) -> dict[str, Any]:
+def backbone_key(row: Row) -> dict[str, Any]:
     """The encoder and the weights that it begins with; random ones follow from the seed."""
     name, door = row.backbone.name, registry()
     registered = name in door.names("backbone")
@@ -245,7 +168,7 @@ def _backbone_key(row: Row) -> dict[str, Any]:
     return key if row.initial is None else key | {"initial": row.initial.key()}
 
 
-def _new_encoder(row: Row, seed: int) -> nn.Module:
+def new_encoder(row: Row, seed: int) -> nn.Module:
     """The row's encoder with weights that the seed alone decides."""
     from dbtssl.nn.backbones import create_encoder
 
@@ -271,7 +194,8 @@ def _save(module: nn.Module, path: Path) -> None:
     write_bytes(path, save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}))
 
 
-def _load(module: nn.Module, path: Path, row: str) -> None:
+def load_weights(module: nn.Module, path: Path, row: str) -> None:
+    """Load what a stage has saved; `PluginError` where it does not fit."""
     from safetensors.torch import load_file
 
     try:
@@ -281,6 +205,13 @@ def _load(module: nn.Module, path: Path, row: str) -> None:
             f"row {row!r}: the weights in {path.name} do not fit the network they are loaded into: {exc}",
             hint="encoder() must return a network of the backbone's own shape",
         ) from None
+
+
+def _head(path: Path) -> dict[str, torch.Tensor] | None:
+    """The logit that the objective learnt without labels; None where it has none."""
+    from safetensors.torch import load_file
+
+    return load_file(path) if path.is_file() else None
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -81,7 +81,8 @@ def command(
     """
     import json
 
-    from dbtssl.data.download import download, gigabytes, idc_fetch, make_plan, total
+    from dbtssl.data.disk_space import gigabytes
+    from dbtssl.data.download import download, idc_fetch, make_plan, total
     from dbtssl.data.download_index import patients_in, patients_of_split, select, shipped_index
     from dbtssl.data.split_lists import read_lists
 
@@ -159,7 +160,8 @@ def _facts(plan: Plan, version: str) -> dict[str, Any]:
 
 
 def _lines(plan: Plan, version: str) -> Iterator[str]:
-    from dbtssl.data.download import CITATIONS, SPARE, gigabytes
+    from dbtssl.data.disk_space import gigabytes
+    from dbtssl.data.download import CITATIONS, SPARE
 
     yield f"BCS-DBT at the NCI Imaging Data Commons, index {version}"
     yield f"{'':14}{'patients':>10}{'studies':>10}{'volumes':>10}{'size':>14}"

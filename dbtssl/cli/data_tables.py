@@ -88,11 +88,10 @@ def _print(folder: Path, survey: Survey) -> None:
 
 def _show(console: Console, title: str, rows: tuple[Row, ...]) -> None:
     """A line a count and two columns a split: what was found, and what was published."""
-    from rich.box import SIMPLE
     from rich.table import Table
 
     console.print(title, soft_wrap=True, highlight=False, markup=False)
-    table = Table(box=SIMPLE)
+    table = Table(box=None, pad_edge=False)  # three splits fit into 80 columns
     table.add_column("", no_wrap=True)
     for row in rows:
         table.add_column(row.split, justify="right")
@@ -102,6 +101,7 @@ def _show(console: Console, title: str, rows: tuple[Row, ...]) -> None:
         if any(found is not None for found, _ in pairs):
             table.add_row(name.replace("_", " "), *(_cell(n) for pair in pairs for n in pair))
     console.print(table)
+    console.print()
 
 
 def _cell(count: int | None) -> str:

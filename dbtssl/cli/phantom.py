@@ -33,6 +33,13 @@ EXAMPLE = "Example: dbtssl phantom data/phantom --patients 80 --seed 1 --rows 25
     show_default=True,
     help="Labels as in BCS-DBT (8.6 % not normal), or half of the patients abnormal.",
 )
+@click.option(
+    "--anatomy",
+    type=click.Choice(["full", "plain"]),
+    default="full",
+    show_default=True,
+    help="With all that is bright and no lesion, or the easy one without.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; by default one a core.")
 def command(
     out: Path,
@@ -41,12 +48,20 @@ def command(
     rows: int,
     spacing: float | None,
     prevalence: str,
+    anatomy: str,
     jobs: int | None,
 ) -> None:
     """Write a phantom cohort to OUT, in the folders, files and tables of BCS-DBT.
 
-    The breasts are simulated. The same options give the same bytes; an interrupted run goes on when
-    it is run again.
+    The breasts are simulated: gland, fat, ligaments, skin, muscle and lesions, compressed,
+    projected and reconstructed as on a Selenia Dimensions. Texture, grey levels, noise, and the
+    size, depth and kind of lesions are set by real slices of BCS-DBT. With --anatomy full, ill and
+    healthy breasts alike also have vessels, lymph nodes, cysts, islands of fat and of gland,
+    calcifications, moles and marker rings; plain has none of these. Beside the tables,
+    phantom-truth.json says what lies where. docs/phantom.md tells what is calibrated and what is
+    not.
+
+    The same options give the same bytes; an interrupted run goes on when it is run again.
     """
     from collections import Counter
 
@@ -61,6 +76,7 @@ def command(
         "rows": rows,
         "spacing": spacing,
         "prevalence": prevalence,
+        "anatomy": anatomy,
     }
     config = validate(PhantomConfig, options, "phantom")
     write_cohort(config, out, jobs)

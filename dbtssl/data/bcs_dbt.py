@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from dbtssl import config
+from dbtssl.data.csv_rows import COLLECTION
 from dbtssl.data.layouts import locate
 from dbtssl.data.records import Volume
-from dbtssl.data.tables import COLLECTION, read_tables
+from dbtssl.data.tables import read_tables
 from dbtssl.errors import DataError
 from dbtssl.interfaces import RawVolume
 

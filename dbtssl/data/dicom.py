@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DAMAGED", "Header", "Pixels", "read_frame", "read_frames", "read_header"]
+__all__ = [
+    "DAMAGED",
+    "Header",
+    "Pixels",
+    "decode_frame",
+    "read_frame",
+    "read_frames",
+    "read_header",
+]
 
 
 def read_frames(
@@ -72,14 +80,24 @@ def _codestreams(
         if z >= found:
             raise DataError(f"{what}: the file breaks off after {found}", hint=DAMAGED)
         with refused(what):
-            data = fragments.read(file, frames.places[z])
-            image = codestream.parse(data)
-            _check(path, image, header)
-            if half and image.levels:
-                frame = codestream.decode_half(data, image, header.bits)
-            else:
-                frame = _within(path, codestream.decode(data, image), header.bits)
+            frame = decode_frame(path, fragments.read(file, frames.places[z]), header, half=half)
         yield frame
+
+
+def decode_frame(
+    path: Path, data: bytes, header: Header, *, half: bool = False
+) -> NDArray[np.uint16]:
+    """Decode one JPEG 2000 frame of ``path``, at its half-resolution level if that is asked for and it has one.
+
+    Raises `DataError` for one that is not as ``header`` says, before its decoder takes memory for it, and whatever the
+    codec and `codestream.check` raise.
+    """
+    image = codestream.parse(data)
+    _check(path, image, header)
+    codestream.check(data, image)
+    if half and image.levels:
+        return codestream.decode_half(data, image, header.bits)
+    return _within(path, codestream.decode(data, image), header.bits)
 
 
 def _plain(
@@ -96,7 +114,7 @@ def _plain(
 
 
 def _check(path: Path, image: codestream.Codestream, header: Header) -> None:
-    """Refuse a codestream of another size or kind, before its decoder takes memory for it."""
+    """Refuse a codestream of another size or kind than the header says."""
     if (image.rows, image.columns) != (header.rows, header.columns):
         raise DataError(
             f"{path}: frames of {image.rows} x {image.columns}, "

@@ -38,7 +38,7 @@ DAMAGED = "the file is incomplete or damaged: download it again"
 CONVERTED = "take the series as the archive has it; one that was converted cannot be read"
 MOST_PIXELS = 1 << 25  # in a slice; BCS-DBT has 4.9 million, the largest detectors 14
 MOST_SLICES = 4096  # BCS-DBT has at most 125
-_JPEG_2000 = (JPEG2000Lossless, JPEG2000)
+JPEG_2000 = (JPEG2000Lossless, JPEG2000)
 _UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 _SHADES = ("MONOCHROME1", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -116,7 +116,7 @@ def read_header(path: Path) -> Header:
 def _syntax(path: Path) -> UID:
     """The transfer syntax, looked at first: inflating a deflated file may take any amount of memory."""
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
-    if syntax not in (*_JPEG_2000, *_UNCOMPRESSED):
+    if syntax not in (*JPEG_2000, *_UNCOMPRESSED):
         raise DataError(
             f"{path}: cannot read {_named(syntax, 'transfer syntax')}; expected JPEG 2000 or uncompressed",
             hint=CONVERTED if syntax else DAMAGED,
@@ -135,7 +135,7 @@ def _pixels(path: Path, file: BinaryIO, syntax: UID, expected: int, allocated: i
     length = int.from_bytes(file.read(4) if explicit else head[4:], order)
     start = file.tell()
     there = os.fstat(file.fileno()).st_size - start
-    if syntax in _JPEG_2000:
+    if syntax in JPEG_2000:
         return Pixels(start)
     if min(length, there) < expected:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from contextlib import contextmanager
+from statistics import median_low
 from typing import TYPE_CHECKING
 
 from dbtssl.data.dicom import read_header
@@ -37,25 +38,26 @@ def check_space(
 def estimate(raws: Sequence[RawVolume], sizes: Mapping[str, int], target: Target) -> int:
     """Bytes that the prepared ``raws`` will take; 0 where no header of the sample can be read.
 
-    The sample gives stored pixels for each byte of the files, which the total size of the files then multiplies.
+    The sample gives stored bytes for each byte of the files, which the total size of the files then multiplies. It is
+    the median, so that a single header that is wrong refuses no data set.
     """
     step = max(1, len(raws) // SAMPLE)
-    taken = seen = 0.0
+    ratios = []
     for raw in raws[::step]:
         try:
             header = read_header(raw.path) if raw.reader is None else raw.reader.header()
         except DataError:
             continue
         rows, columns = target.shape(header.rows, header.columns)
-        taken += header.n_slices * rows * columns * 2 / COMPRESSION
-        seen += sizes[raw.volume.id]
+        taken = header.n_slices * rows * columns * 2 / COMPRESSION
+        ratios.append(taken / sizes[raw.volume.id])
     total = sum(sizes[raw.volume.id] for raw in raws)
-    return round(total * taken / seen) if seen else 0
+    return round(total * median_low(ratios)) if ratios else 0
 
 
 def gigabytes(n: float) -> str:
-    """``n`` bytes for people."""
-    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.1f} MB"
+    """``n`` bytes in units of 10^9, as disks are sold; small amounts in units of 10^6."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.1f} MB"
 
 
 @contextmanager

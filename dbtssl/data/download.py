@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from dbtssl.data.disk_space import gigabytes
 from dbtssl.data.download_index import COLLECTION_ID, INSTALL
 from dbtssl.errors import DataError
 from dbtssl.progress import progress
@@ -209,8 +210,3 @@ def idc_fetch(selected: Sequence[Series], source: str = "aws") -> Fetch:
 def total(series: Sequence[Series]) -> int:
     """Bytes of all of them."""
     return sum(one.size for one in series)
-
-
-def gigabytes(n: int) -> str:
-    """``n`` bytes in units of 10^9, as disks are sold; small amounts in units of 10^6."""
-    return f"{n / 1e9:,.1f} GB" if n >= 10**9 else f"{n / 1e6:,.1f} MB"

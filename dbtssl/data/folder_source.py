@@ -18,7 +18,6 @@ Benign and cancer volumes have a box, others have none. Nothing is turned: the b
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import Field
 
 from dbtssl import config
+from dbtssl.data.csv_rows import csv_files, csv_rows
 from dbtssl.data.records import Box, Label, Volume, Window
 from dbtssl.data.slice_files import SUFFIXES, SliceStack
 from dbtssl.data.tables import Key
@@ -123,7 +123,7 @@ class SliceFolder:
     def _find(self, root: Path) -> Path:
         if not root.is_dir():
             raise DataError(f"no such folder: {root}", hint="check the path")
-        tables = [root / self._table] if self._table else sorted(root.glob("*.csv"))
+        tables = [root / self._table] if self._table else list(csv_files(root, depth=0))
         if len(tables) != 1 or not tables[0].is_file():
             found = ", ".join(path.name for path in tables if path.is_file()) or "none"
             raise DataError(
@@ -174,18 +174,11 @@ def _add(stacks: dict[Key, _Stack], row: _Row) -> None:
 
 
 def _rows(table: Path, root: Path) -> Iterator[_Row]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, restval="")
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            missing = [name for name in REQUIRED if name not in reader.fieldnames]
-            if missing:
-                raise DataError(f"{table}: missing columns {', '.join(missing)}", hint=COLUMNS)
-            for values in reader:
-                where = f"{table}, line {reader.line_num}"
-                yield _row({k: (v or "").strip() for k, v in values.items() if k}, where, root)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{table} cannot be read as a table: {exc}", hint=COLUMNS) from None
+    def named(column: str) -> str:
+        return column.strip().lower()
+
+    for values, where in csv_rows(table, REQUIRED, what="table", hint=COLUMNS, named=named):
+        yield _row({name: value.strip() for name, value in values.items()}, where, root)
 
 
 def _row(values: Mapping[str, str], where: str, root: Path) -> _Row:

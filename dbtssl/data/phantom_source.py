@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbtssl import config
 from dbtssl.data.bcs_dbt import BcsDbt
-from dbtssl.data.tables import COLLECTION
+from dbtssl.data.csv_rows import COLLECTION
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.encaps import generate_frames
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dbtssl.data.dicom import Header
+from dbtssl.data.dicom import Header, decode_frame
+from dbtssl.data.dicom_header import JPEG_2000, MOST_PIXELS, PLAIN
 from dbtssl.data.records import Window
 from dbtssl.errors import DataError
 
@@ -26,10 +30,8 @@ FORMATS = (
     "JPEG",
     "TIFF",
 )  # of Pillow's decoders; no other is tried, whatever the file holds
-PLAIN = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
 IDENTITY = {"RescaleSlope": 1, "RescaleIntercept": 0, "NumberOfFrames": 1}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
-LARGEST = 1 << 26  # pixels of a slice; a small file may claim any number
 MEND = "mend the file, or write it anew"
 GREY = "expected grey, of 8 or 16 bits, without alpha"
 RANGE = "say which values are black and white, with the option window: window=[0, 1023]"
@@ -103,7 +105,7 @@ def _read(path: Path, how: Callable[[Path], T]) -> T:
 
 def _info(path: Path) -> _Info:
     if _is_dicom(path):
-        return _dicom_info(path, pydicom.dcmread(path, stop_before_pixels=True))
+        return _dicom_info(path, _dicom(path, stop_before_pixels=True))
     with Image.open(path, formats=FORMATS) as image:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
@@ -118,9 +120,12 @@ def _info(path: Path) -> _Info:
 
 def _pixels(path: Path) -> NDArray[np.uint16]:
     if _is_dicom(path):
-        ds = pydicom.dcmread(path)
-        _dicom_info(path, ds)
-        return ds.pixel_array.astype(np.uint16)
+        ds = _dicom(path)
+        rows, columns, bits, window = _dicom_info(path, ds)
+        if ds.file_meta.TransferSyntaxUID not in JPEG_2000:
+            return ds.pixel_array.astype(np.uint16)
+        header = Header(1, rows, columns, window or Window(0.0, 1.0), bits)
+        return decode_frame(path, next(generate_frames(ds.PixelData, number_of_frames=1)), header)
     with Image.open(path, formats=FORMATS) as image:
         pixels = np.asarray(image)
     if pixels.ndim == 3:
@@ -134,6 +139,13 @@ def _pixels(path: Path) -> NDArray[np.uint16]:
 
 def _is_dicom(path: Path) -> bool:
     return path.suffix.lower() == ".dcm"
+
+
+def _dicom(path: Path, *, stop_before_pixels: bool = False) -> Dataset:
+    """Read a DICOM file; a deflated one may grow to any size and is refused before it does."""
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise DataError(f"{path}: a deflated file", hint="write it anew, uncompressed")
+    return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
 
 
 def _dicom_info(path: Path, ds: Dataset) -> _Info:
@@ -165,5 +177,7 @@ def _first(ds: Dataset, name: str, default: Any) -> Any:
 
 
 def _check_size(path: Path, rows: int, columns: int) -> None:
-    if not 0 < rows * columns <= LARGEST:
-        raise DataError(f"{path}: {rows} x {columns} pixels", hint=f"expected at most {LARGEST:,}")
+    if not 0 < rows * columns <= MOST_PIXELS:
+        raise DataError(
+            f"{path}: {rows} x {columns} pixels", hint=f"expected at most {MOST_PIXELS:,}"
+        )

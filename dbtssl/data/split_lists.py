@@ -8,27 +8,25 @@ patients of these two. The official parts are the file names: *file paths* or *l
 
 from __future__ import annotations
 
-import csv
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dbtssl.config import digest
-from dbtssl.data.records import Label
-from dbtssl.data.tables import Key
+from dbtssl.data.csv_rows import alike, csv_files, csv_rows, words_of
+from dbtssl.data.tables import KEY, Key, key_of, label_of
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dbtssl.data.records import Label
+
 Part = Literal["train", "val", "test"]
 Which = Literal["sift-dbt", "official"]
 
 WORDS: dict[str, Part] = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-KEY = ("PatientID", "StudyUID", "View")
-CLASSES = ("Normal", "Actionable", "Benign", "Cancer")
 SHOWN = 5  # patients that a message names
 EXPECTED = (
     "expected SIFT-DBT's BCS-DBT_val_label_v2.csv and BCS-DBT_test_label_v2.csv beside "
@@ -66,7 +64,7 @@ class _File(NamedTuple):
 
 
 def read_lists(where: str | Path) -> SplitLists:
-    """Read the lists in a folder, or in the folders in it.
+    """Read the lists in a folder, or up to two folders below it.
 
     ``where`` is the folder; ``official:FOLDER`` and ``sift-dbt:FOLDER`` choose where it holds both, otherwise
     SIFT-DBT's own are taken. Raises `DataError` for a missing folder or part, missing columns, two different files for
@@ -88,7 +86,7 @@ def read_lists(where: str | Path) -> SplitLists:
 
 
 def read_rows(folder: Path) -> dict[Key, Listed]:
-    """What all lists and published tables in ``folder`` and in the folders in it say, whatever their parts.
+    """What all lists and published tables in ``folder`` and up to two folders below it say, whatever their parts.
 
     Empty where there are none.
     """
@@ -101,8 +99,8 @@ def read_rows(folder: Path) -> dict[Key, Listed]:
 
 def _find(folder: Path) -> list[_File]:
     found: dict[tuple[str, Part], _File] = {}
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
-        words = set(re.split(r"[^a-z0-9]+", path.stem.lower()))
+    for path in csv_files(folder):
+        words = words_of(path)
         parts = {WORDS[word] for word in words & set(WORDS)}
         if len(parts) != 1:
             continue
@@ -117,7 +115,7 @@ def _find(folder: Path) -> list[_File]:
             continue
         one = _File(path, kind, parts.pop())
         other = found.setdefault((kind, one.part), one).path
-        if other.read_bytes().split() != path.read_bytes().split():
+        if not alike(other, path):
             raise DataError(
                 f"two different lists of {kind} for {one.part}: {other} and {path}",
                 hint="keep one of them in the folder, or give a folder that holds one",
@@ -180,34 +178,16 @@ def _joined(one: Listed, other: Listed) -> Listed:
 
 def _rows(file: _File) -> Iterator[tuple[Key, Listed]]:
     seen: set[Key] = set()
-    try:
-        with file.path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, restval="")
-            names = [name for name in reader.fieldnames or () if name]
-            missing = [name for name in KEY if name not in names]
-            if missing:
-                raise DataError(
-                    f"{file.path}: missing columns {', '.join(missing)}; found {', '.join(names) or 'none'}",
-                    hint=f"a list has one row a volume and the columns {', '.join(KEY)}",
-                )
-            for row in reader:
-                patient, study, view = (row[name].strip() for name in KEY)
-                key = Key(patient, study, view.lower())
-                if key in seen:
-                    raise DataError(
-                        f"{file.path}, line {reader.line_num}: volume {'/'.join(key)} is listed twice",
-                        hint="remove one of the rows",
-                    )
-                seen.add(key)
-                paths = (row.get(f"{kind}_path", "").strip() for kind in ("classic", "descriptive"))
-                yield key, Listed(file.part, _label(row), *paths)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{file.path} cannot be read as a list: {exc}", hint=EXPECTED) from None
-
-
-def _label(row: Mapping[str, str]) -> Label | None:
-    flags = [row.get(name, "").strip() for name in CLASSES]
-    return Label(flags.index("1")) if sorted(flags) == ["0", "0", "0", "1"] else None
+    hint = f"a list has one row a volume and the columns {', '.join(KEY)}; {EXPECTED}"
+    for values, where in csv_rows(file.path, KEY, what="list", hint=hint):
+        key = key_of(values)
+        if key in seen:
+            raise DataError(
+                f"{where}: volume {'/'.join(key)} is listed twice", hint="remove one of the rows"
+            )
+        seen.add(key)
+        paths = (values.get(f"{kind}_path", "").strip() for kind in ("classic", "descriptive"))
+        yield key, Listed(file.part, label_of(values), *paths)
 
 
 def _check_patients(lists: SplitLists) -> None:

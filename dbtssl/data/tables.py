@@ -1,32 +1,28 @@
 """The published tables of BCS-DBT: labels, boxes and file paths, found by key word and checked.
 
 Names differ between releases (spaces or hyphens, ``-v2``, ``-PHASE-2-Jan-2024``), so a table is known by the words in
-its name: *labels*, *boxes* or *file paths*, and *train*, *validation* or *test*. Line ends may be CRLF or LF, and an
-unnamed index column is tolerated.
+its name: *labels*, *boxes* or *file paths*, and *train*, *validation* or *test*.
 """
 
 from __future__ import annotations
 
-import csv
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from dbtssl.data.csv_rows import alike, csv_files, csv_rows, words_of
 from dbtssl.data.records import Box, Label
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-COLLECTION = "Breast-Cancer-Screening-DBT"
 WHERE = (
     "the tables are at https://www.cancerimagingarchive.net/collection/breast-cancer-screening-dbt/"
 )
 COMPARE = f"compare the row with the published table; {WHERE}"
-DEPTH = 2  # folders below the root that are searched for tables
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # ids become file names
 T = TypeVar("T")
@@ -123,14 +119,14 @@ def table_files(*roots: Path) -> dict[tuple[str, str], Path]:
     Raises `DataError` for two different files of one kind and split.
     """
     found: dict[tuple[str, str], Path] = {}
-    for path in (path for root in roots for path in _csv_files(root)):
-        words = set(re.split(r"[^a-z0-9]+", path.stem.lower()))
+    for path in (path for root in roots for path in csv_files(root)):
+        words = words_of(path)
         kinds = [kind for kind, needed in KINDS.items() if needed <= words]
         splits = sorted(words.intersection(SPLITS))
         if len(kinds) != 1 or len(splits) != 1:
             continue
         other = found.setdefault((kinds[0], splits[0]), path)
-        if other.read_bytes().split() != path.read_bytes().split():
+        if not alike(other, path):
             raise DataError(
                 f"two different tables of {kinds[0]} for {splits[0]}: {other} and {path}",
                 hint="keep the newer one in the folder (-v2, PHASE-2)",
@@ -138,38 +134,30 @@ def table_files(*roots: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _csv_files(root: Path) -> Iterator[Path]:
-    """CSV files at most ``DEPTH`` folders below ``root``, sorted; the images' own folder is not walked."""
-    for folder, folders, files in os.walk(root):
-        depth = len(Path(folder).relative_to(root).parts)
-        folders[:] = sorted(f for f in folders if f != COLLECTION) if depth < DEPTH else []
-        yield from (Path(folder) / name for name in sorted(files) if name.lower().endswith(".csv"))
-
-
 def _rows(files: Sequence[Path], kind: str) -> Iterator[_Row]:
+    hint = f"a table of {kind} has {', '.join(COLUMNS[kind])}; {WHERE}"
     for path in files:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as lines:
-                reader = csv.DictReader(lines, restval="")
-                found = [name for name in reader.fieldnames or () if name]
-                missing = [name for name in COLUMNS[kind] if name not in found]
-                if missing:
-                    raise DataError(
-                        f"{path}: missing columns {', '.join(missing)}; found {', '.join(found) or 'none'}",
-                        hint=f"a table of {kind} has {', '.join(COLUMNS[kind])}; {WHERE}",
-                    )
-                for row in reader:
-                    patient, study, view = (row[name].strip() for name in KEY)
-                    where = f"{path}, line {reader.line_num}"
-                    if not (_WORD.fullmatch(patient) and _WORD.fullmatch(study)):
-                        raise DataError(
-                            f"{where}: PatientID {patient!r}, StudyUID {study!r}; "
-                            "expected letters, digits, '.', '-' and '_'",
-                            hint=COMPARE,
-                        )
-                    yield _Row(Key(patient, study, view.lower()), row, where)
-        except (OSError, UnicodeDecodeError, csv.Error) as exc:
-            raise DataError(f"{path} cannot be read as a table: {exc}", hint=WHERE) from None
+        for values, where in csv_rows(path, COLUMNS[kind], what="table", hint=hint):
+            key = key_of(values)
+            if not (_WORD.fullmatch(key.patient) and _WORD.fullmatch(key.study)):
+                raise DataError(
+                    f"{where}: PatientID {key.patient!r}, StudyUID {key.study!r}; "
+                    "expected letters, digits, '.', '-' and '_'",
+                    hint=COMPARE,
+                )
+            yield _Row(key, values, where)
+
+
+def key_of(values: Mapping[str, str]) -> Key:
+    """The key of a row that has its columns."""
+    patient, study, view = (values[name].strip() for name in KEY)
+    return Key(patient, study, view.lower())
+
+
+def label_of(values: Mapping[str, str]) -> Label | None:
+    """The label of a row; None where its classes are not one-hot or it has none."""
+    flags = [values.get(name, "").strip() for name in CLASSES]
+    return Label(flags.index("1")) if sorted(flags) == ["0", "0", "0", "1"] else None
 
 
 def _unique(rows: Iterator[_Row], value: Callable[[_Row], T]) -> dict[Key, T]:
@@ -185,14 +173,14 @@ def _unique(rows: Iterator[_Row], value: Callable[[_Row], T]) -> dict[Key, T]:
 
 
 def _label(row: _Row) -> Label:
-    flags = [row.values[name].strip() for name in CLASSES]
-    if sorted(flags) != ["0", "0", "0", "1"]:
-        shown = ", ".join(f"{name} {flag!r}" for name, flag in zip(CLASSES, flags, strict=True))
+    label = label_of(row.values)
+    if label is None:
+        shown = ", ".join(f"{name} {row.values[name].strip()!r}" for name in CLASSES)
         raise DataError(
             f"{row.where}: expected one label of four to be 1 and the others 0, got {shown}",
             hint=COMPARE,
         )
-    return Label(flags.index("1"))
+    return label
 
 
 def _box(row: _Row) -> Box:

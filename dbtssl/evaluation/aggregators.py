@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from dbtssl import config
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbtssl.interfaces import Groups, Level
+
+LOG_TINY = -37.0  # exp of it is below half a unit in the last place of 1
 
 
 class Mean:
@@ -27,11 +30,7 @@ class Mean:
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``."""
-        logits = np.asarray(groups.values, dtype=np.float64)
-        abnormal = _log_sum_exp(-np.logaddexp(0.0, -logits), groups.offsets)
-        normal = _log_sum_exp(-np.logaddexp(0.0, logits), groups.offsets)
-        scores: NDArray[np.float64] = abnormal - normal
-        return scores
+        return _mean_probability(np.asarray(groups.values, dtype=np.float64), groups.offsets)
 
 
 class Max:
@@ -46,6 +45,125 @@ class Max:
         values = np.asarray(groups.values, dtype=np.float64)
         largest: NDArray[np.float64] = np.maximum.reduceat(values, groups.offsets[:-1])
         return largest
+
+
+class TopK:
+    """Mean of the probabilities of the ``k`` largest logits, given back as a logit; of all where there are fewer."""
+
+    class Config(config.Config):
+        """How many."""
+
+        k: int = Field(default=3, ge=1, description="members of a group that count, the largest")
+
+    level: ClassVar[Level | Literal["any"]] = "any"
+    needs: ClassVar[Literal["logits", "features"]] = "logits"
+
+    def __init__(self, *, k: int) -> None:
+        self.k = k
+
+    def __call__(self, groups: Groups) -> NDArray[np.float64]:
+        """Scores, shape ``(len(groups),)``."""
+        values = np.asarray(groups.values, dtype=np.float64)
+        sizes = np.diff(groups.offsets)
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        falling = values[np.lexsort((-values, group))]
+        rank = np.arange(len(values)) - np.repeat(groups.offsets[:-1], sizes)
+        offsets = np.cumsum([0, *np.minimum(sizes, self.k)]).astype(np.int64)
+        return _mean_probability(falling[rank < self.k], offsets)
+
+
+class NoisyOr:
+    """Probability that at least one member is abnormal, members independent: 1 - prod(1 - p), as a logit.
+
+    With s = -log prod(1 - p) = sum softplus(l) the logit is log(1 - exp(-s)) + s. Where s is small, 1 - exp(-s) is s
+    itself, whose logarithm is taken without leaving the log domain: neither end loses the order.
+    """
+
+    Config: ClassVar[type[config.Config]] = config.Config
+    level: ClassVar[Level | Literal["any"]] = "any"
+    needs: ClassVar[Literal["logits", "features"]] = "logits"
+
+    def __call__(self, groups: Groups) -> NDArray[np.float64]:
+        """Scores, shape ``(len(groups),)``."""
+        logits = np.asarray(groups.values, dtype=np.float64)
+        low = logits < LOG_TINY  # there softplus(l) = exp(l) to double precision
+        log_softplus = np.where(low, logits, np.log(np.logaddexp(0.0, np.where(low, 0.0, logits))))
+        log_s = _log_sum_exp(log_softplus, groups.offsets)
+        small = log_s < LOG_TINY
+        s = np.exp(np.where(small, 0.0, log_s))
+        scores: NDArray[np.float64] = np.where(small, log_s, np.log(-np.expm1(-s)) + s)
+        return scores
+
+
+class LogSumExp:
+    """Smooth maximum T log mean exp(l / T) of the logits (Pinheiro and Collobert, CVPR 2015, with r = 1 / T).
+
+    T towards 0 is their maximum, T towards infinity their mean.
+    """
+
+    class Config(config.Config):
+        """How smooth."""
+
+        temperature: float = Field(default=1.0, ge=0.01, le=100, description="T, in logits")
+
+    level: ClassVar[Level | Literal["any"]] = "any"
+    needs: ClassVar[Literal["logits", "features"]] = "logits"
+
+    def __init__(self, *, temperature: float) -> None:
+        self.temperature = temperature
+
+    def __call__(self, groups: Groups) -> NDArray[np.float64]:
+        """Scores, shape ``(len(groups),)``."""
+        values = np.asarray(groups.values, dtype=np.float64) / self.temperature
+        mean = _log_sum_exp(values, groups.offsets) - np.log(np.diff(groups.offsets))
+        return np.asarray(self.temperature * mean, dtype=np.float64)
+
+
+class ZRun:
+    """The best mean probability over ``window`` neighbouring slices, as a logit: a lesion spans several.
+
+    A volume with fewer slices has one run, all of them. The default is the width of the lesion window of `STRICT`.
+    """
+
+    class Config(config.Config):
+        """How long a run is."""
+
+        window: int = Field(default=9, ge=1, description="slices of a run")
+
+    level: ClassVar[Level | Literal["any"]] = "volume"
+    needs: ClassVar[Literal["logits", "features"]] = "logits"
+
+    def __init__(self, *, window: int) -> None:
+        self.window = window
+
+    def __call__(self, groups: Groups) -> NDArray[np.float64]:
+        """Scores, shape ``(len(groups),)``; the values of a group are in order of z."""
+        values = np.asarray(groups.values, dtype=np.float64)
+        sizes = np.diff(groups.offsets)
+        width = np.minimum(sizes, self.window)
+        runs = sizes - width + 1
+        ends = np.cumsum(runs)
+        starts = (
+            np.arange(ends[-1])
+            - np.repeat(ends - runs, runs)
+            + np.repeat(groups.offsets[:-1], runs)
+        )
+        of_run = np.repeat(width, runs)
+        offsets = np.cumsum([0, *of_run]).astype(np.int64)
+        index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, of_run)
+        means = _mean_probability(values[index], offsets)
+        best: NDArray[np.float64] = np.maximum.reduceat(means, ends - runs)
+        return best
+
+
+def _mean_probability(
+    logits: NDArray[np.float64], offsets: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Logit of the mean of the probabilities within each group."""
+    abnormal = _log_sum_exp(-np.logaddexp(0.0, -logits), offsets)
+    normal = _log_sum_exp(-np.logaddexp(0.0, logits), offsets)
+    scores: NDArray[np.float64] = abnormal - normal
+    return scores
 
 
 def _log_sum_exp(values: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from dbtssl.evaluation.catalogue import DEFAULT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SENSITIVITIES = {"sp@87": 0.87, "sp@80": 0.80}
-"""Sensitivities of SP@87 and SP@80 (SIFT-DBT, section 3.1). 87 % is the mean of US screening mammography, 86.9 %
-(Lehman et al., Radiology 2017)."""
-
-METRICS = ("auc", "npv", "nr", "ar", *SENSITIVITIES)
+METRICS = DEFAULT
 
 
 class Placements(NamedTuple):

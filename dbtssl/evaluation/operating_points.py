@@ -1,4 +1,4 @@
-"""Thresholds, and the specificity at a sensitivity. A score strictly above the threshold is called abnormal.
+"""Specificity at a sensitivity, sensitivity at a specificity. A score strictly above a threshold is called abnormal.
 
 The vertices of the ROC curve that matter lie at the distinct scores of abnormal units, its *cuts*: between two of them
 the sensitivity stays and the specificity only falls.
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dbtssl.evaluation.curve import vertex_at
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.protocol import SpecificityRule
-
-SLACK = 1e-12  # a sensitivity this little below the target reaches it: 0.8 has no exact binary form
 
 
 class OperatingPoint(NamedTuple):
@@ -32,14 +32,19 @@ def balanced_threshold(abnormal: NDArray[np.bool_], scores: NDArray[np.float64])
     Thresholds lie midway between neighbouring scores; both classes must be there. SIFT-DBT's code searches the grid
     0, 0.01, ... 1 of probabilities instead (``volume_eval.py:84``), which cannot balance saturated scores.
     """
-    values = np.unique(scores)
-    candidates = np.r_[
-        _below(values, float(values[0])), _between(values[:-1], values[1:]), values[-1]
-    ]
+    candidates = all_thresholds(scores)
     x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
     recall_abnormal = 1 - np.searchsorted(x, candidates, side="right") / len(x)
     recall_normal = np.searchsorted(y, candidates, side="right") / len(y)
-    return float(candidates[np.argmin(np.abs(recall_normal - recall_abnormal))])
+    gap = np.round(np.abs(recall_normal - recall_abnormal), 12)  # equal shares of other counts
+    return float(candidates[np.argmin(gap)])
+
+
+def all_thresholds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All thresholds that differ, rising: below all scores, between neighbours, and the highest score."""
+    values = np.unique(scores)
+    middle = between(values[:-1], values[1:])
+    return np.concatenate([[np.nextafter(values[0], -np.inf)], middle, values[-1:]])
 
 
 def specificity_at(
@@ -55,52 +60,44 @@ def specificity_at(
     ``nearest``: the vertex with the nearest sensitivity, below the target or above, the lower of equals, as in
     SIFT-DBT's code (``utils.py:141``).
     """
-    cuts = cuts_of(scores[abnormal])
-    reached = (scores[abnormal][None] >= cuts[:, None]).mean(axis=1)
+    cuts = np.concatenate([[np.inf], np.unique(scores[abnormal])[::-1]])
+    x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
+    reached = (len(x) - np.searchsorted(x, cuts, side="left")) / len(x)
     index, back = vertex_at(reached[None], sensitivity, rule)
     cut, share = float(cuts[index[0]]), float(back[0])
-    normal = scores[~abnormal]
-    specificity = float((1 - share) * (normal < cut).mean() + share * (normal <= cut).mean())
+    strictly, upto = (np.searchsorted(y, cut, side) / len(y) for side in ("left", "right"))
+    specificity = float((1 - share) * strictly + share * upto)
     if share > 0:
         return OperatingPoint(specificity, sensitivity, None)
-    values = np.unique(scores)
-    threshold = float(values[-1] if np.isinf(cut) else _below(values, cut))
+    threshold = float(scores.max()) if np.isinf(cut) else below(scores, cut)
     return OperatingPoint(specificity, float(reached[index[0]]), threshold)
 
 
-def cuts_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Infinity and the distinct ``scores``, falling, ``(U + 1,)``: vertex j calls abnormal what is >= ``cuts[j]``."""
-    return np.concatenate([[np.inf], np.unique(scores)[::-1]])
+def sensitivity_at(
+    abnormal: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    specificity: float,
+    rule: SpecificityRule = "at-least",
+) -> OperatingPoint:
+    """Sensitivity at ``specificity``: the same rules with the classes exchanged; both classes must be there."""
+    mirror = specificity_at(~abnormal, -scores, specificity, rule)
+    if mirror.threshold is None:
+        return OperatingPoint(specificity, mirror.specificity, None)
+    called = scores[scores >= -mirror.threshold]
+    cut = below(scores, float(called.min())) if len(called) else float(scores.max())
+    return OperatingPoint(mirror.sensitivity, mirror.specificity, cut)
 
 
-def vertex_at(
-    reached: NDArray[np.float64], sensitivity: float, rule: SpecificityRule
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Choose a vertex on each of D curves.
-
-    ``reached`` is ``(D, U + 1)``: sensitivities, rising from 0 to 1. Gives the vertex, ``(D,)``, and for
-    ``interpolated`` the share of the way back towards the vertex before it, ``(D,)``.
-    """
-    rows = np.arange(len(reached))
-    if rule == "nearest":
-        return np.argmin(np.abs(reached - sensitivity), axis=1), np.zeros(len(reached))
-    index = np.argmax(reached >= sensitivity - SLACK, axis=1)
-    if rule == "at-least":
-        return index, np.zeros(len(reached))
-    here, before = reached[rows, index], reached[rows, np.maximum(index - 1, 0)]
-    step = np.where(here > before, here - before, 1.0)
-    return index, np.clip((here - sensitivity) / step, 0.0, 1.0)
-
-
-def _between(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Midpoints; the lower neighbour where no number lies between."""
-    middle = lower + (upper - lower) / 2
-    return np.asarray(np.where(middle < upper, middle, lower), dtype=np.float64)
-
-
-def _below(values: NDArray[np.float64], cut: float) -> float:
-    """The threshold that calls abnormal what is >= ``cut``, one of the rising ``values``."""
-    position = int(np.searchsorted(values, cut))
-    if position == 0:
+def below(scores: NDArray[np.float64], cut: float) -> float:
+    """The threshold that calls abnormal what is >= ``cut``, one of the scores: midway to the next lower score."""
+    lower = scores[scores < cut]
+    if not len(lower):
         return float(np.nextafter(cut, -np.inf))
-    return float(_between(values[position - 1 : position], values[position : position + 1])[0])
+    return float(between(lower.max(keepdims=True), np.array([cut]))[0])
+
+
+def between(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Midpoints; the lower neighbour where no number lies between."""
+    middle = lower / 2 + upper / 2
+    inside = (lower < middle) & (middle < upper)
+    return np.asarray(np.where(inside, middle, lower), dtype=np.float64)

@@ -1,13 +1,12 @@
 """The predictions table, checked: one row a slice, the logits of all its patches kept.
 
-Columns: ``volume, patient, study, view`` (text), ``label`` (0 normal, 1 actionable, 2 benign, 3 cancer), ``z`` and
-``n_slices`` (slice position from 0, slices in the volume), ``abnormal`` (the slice's label), and three lists of one
-length, ``logits, y, x`` (a patch's logit of *abnormal* and its top-left corner in pixels).
+`docs/predictions.md` has the columns. Any system may write it. What a file does not hold is empty here, and what needs
+it is then left out with a reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,39 +14,65 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dbtssl.data.records import Label
+from dbtssl.data.records import Box, Label
 from dbtssl.errors import DataError
+from dbtssl.evaluation.prediction_schema import (
+    COLUMNS,
+    REQUIRED,
+    SCHEMA_VERSION,
+    TYPES,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-TEXT = ("volume", "patient", "study", "view")
-INTEGERS = ("label", "z", "n_slices")
-LISTS = ("logits", "y", "x")
-COLUMNS = (*TEXT, *INTEGERS, "abnormal", *LISTS)
-HINT = "predict again with `dbtssl benchmark`; dbtssl/evaluation/predictions.py lists the columns"
+HINT = "predict again with `dbtssl benchmark`; docs/predictions.md lists the columns"
+_SAID = (b"schema", b"split", b"inference", b"patch_size", b"n_features", b"phantom")
+OF_VOLUME = ("patient", "study", "view", "label", "n_slices", "rows", "columns", "density")
+
+
+@dataclass(frozen=True)
+class Made:
+    """How predictions were made, from the file's metadata; empty where the file does not say."""
+
+    split: str = ""
+    inference: str = ""
+    patch_size: int | None = None
+    n_features: int = 0
+    phantom: bool = False
 
 
 @dataclass(frozen=True)
 class Predictions:
     """Slices in order of volume and z. Volumes are in order of their ids.
 
-    ``volumes``, ``patients`` and ``studies`` are ids, one a volume; ``labels`` and ``n_slices`` are ``(V,)``. Slice i
-    belongs to volume ``volume[i]``, ``(S,)``; its logits are ``logits[offsets[i]:offsets[i + 1]]``.
+    One a volume: ``volumes``, ``patients``, ``studies``, ``views`` and ``density`` (text, empty where not known),
+    ``labels``, ``n_slices`` and ``shape`` ``(V, 2)`` (rows and columns, 0 where not known), and ``boxes``. Slice i
+    belongs to volume ``volume[i]``, ``(S,)``; its logits are ``logits[offsets[i]:offsets[i + 1]]``, and so are the
+    top-left corners of its patches in ``places`` ``(N, 2)``, None where not known. ``features`` holds the encoder's
+    output for each patch, ``(N, D)``, or the mean over the patches of each slice, ``(S, D)``, where it was stored.
     """
 
     volumes: tuple[str, ...]
     patients: tuple[str, ...]
     studies: tuple[str, ...]
+    views: tuple[str, ...]
+    density: tuple[str, ...]
     labels: NDArray[np.int64]
     n_slices: NDArray[np.int64]
+    shape: NDArray[np.int64]
+    boxes: tuple[tuple[Box, ...], ...]
     volume: NDArray[np.int64]
     z: NDArray[np.int64]
     abnormal: NDArray[np.bool_]
     logits: NDArray[np.float64]
     offsets: NDArray[np.int64]
+    places: NDArray[np.int64] | None = None
+    features: NDArray[np.float32] | None = None
+    made: Made = Made()
 
     @property
     def volume_offsets(self) -> NDArray[np.int64]:
@@ -57,17 +82,22 @@ class Predictions:
 
 def read_predictions(path: Path) -> Predictions:
     """Read and check a Parquet file; `DataError` where it is missing, broken or not such a table."""
+    return parse_predictions(read_parquet(path), str(path))
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """The table of a Parquet file; `DataError` where it is missing or broken."""
     try:
-        table = pq.read_table(path)
+        return pq.read_table(path)
     except FileNotFoundError:
         raise DataError(f"no predictions at {path}", hint="check the path") from None
     except (pa.ArrowInvalid, OSError) as exc:
         raise DataError(f"{path} is not a Parquet file: {exc}", hint=HINT) from None
-    return parse_predictions(table, str(path))
 
 
 def parse_predictions(table: pa.Table, where: str = "predictions") -> Predictions:
     """Check a table and put it in order; every `DataError` names ``where``, the column and the first bad slice."""
+    made = _made(table.schema.metadata or {}, where)
     table = _cast(table, where).sort_by([("volume", "ascending"), ("z", "ascending")])
     volume, ids = _encode(table["volume"])
     first = np.searchsorted(volume, np.arange(len(ids)))  # first slice of each volume
@@ -83,64 +113,84 @@ def parse_predictions(table: pa.Table, where: str = "predictions") -> Prediction
     refuse(~np.isin(label, [int(x) for x in Label]), "label is not 0, 1, 2 or 3")
     refuse((z < 0) | (z >= n_slices), "z lies outside 0 .. n_slices - 1")
     refuse(np.r_[False, (np.diff(volume) == 0) & (np.diff(z) == 0)], "a slice is there twice")
-    for name in (*TEXT, "label", "n_slices"):
-        column = _encode(table[name])[0]
-        refuse(column != column[first][volume], f"{name} changes within a volume")
+    for name in OF_VOLUME:
+        if name in table.column_names:
+            column = _encode(table[name])[0]
+            refuse(column != column[first][volume], f"{name} changes within a volume")
     refuse(abnormal & (label < Label.BENIGN), "an abnormal slice in a volume that was not biopsied")
     sizes = pc.list_value_length(table["logits"]).to_numpy()
     refuse(sizes == 0, "no logits")
     for name in ("y", "x"):
-        lengths = pc.list_value_length(table[name]).to_numpy()
-        refuse(lengths != sizes, f"{name} and logits differ in length")
-    flat = pc.list_flatten(table["logits"])
-    if flat.null_count:
-        raise DataError(f"{where}: column logits holds empty values", hint=HINT)
-    logits = flat.to_numpy()
+        if name in table.column_names:
+            lengths = pc.list_value_length(table[name]).to_numpy()
+            refuse(lengths != sizes, f"{name} and logits differ in length")
+    logits = _flat(table, "logits", where)
     offsets = np.r_[0, np.cumsum(sizes)].astype(np.int64)
     refuse(~np.logical_and.reduceat(np.isfinite(logits), offsets[:-1]), "a logit is not finite")
+    boxes = _boxes(table, z, volume, len(ids), where)
+    bare = np.array([not b for b in boxes], dtype=np.bool_)
+    refuse(~bare[volume] & (label < Label.BENIGN), "a box in a volume that was not biopsied")
+
+    def text(name: str) -> tuple[str, ...]:
+        if name not in table.column_names:
+            return ("",) * len(ids)
+        return tuple(v or "" for v in table[name].take(first).to_pylist())
+
+    def number(name: str) -> NDArray[np.int64]:
+        if name not in table.column_names:
+            return np.zeros(len(ids), dtype=np.int64)
+        return np.asarray(table[name].to_numpy()[first], dtype=np.int64)
+
+    placed = {"y", "x"} <= set(table.column_names)
     return Predictions(
         volumes=ids,
-        patients=tuple(table["patient"].take(first).to_pylist()),
-        studies=tuple(table["study"].take(first).to_pylist()),
+        patients=text("patient"),
+        studies=text("study"),
+        views=text("view"),
+        density=text("density"),
         labels=label[first],
         n_slices=n_slices[first],
+        shape=np.stack([number("rows"), number("columns")], axis=1),
+        boxes=boxes,
         volume=volume,
         z=z,
         abnormal=abnormal,
         logits=logits,
         offsets=offsets,
+        places=np.stack([_flat(table, n, where) for n in ("y", "x")], axis=1) if placed else None,
+        features=_features(table, made, sizes, where),
+        made=made,
     )
 
 
-def without_actionable(p: Predictions) -> Predictions:
-    """The same without volumes labelled Actionable."""
-    keep = p.labels != Label.ACTIONABLE
-    if keep.all():
-        return p
-    slices = keep[p.volume]
-    sizes = np.diff(p.offsets)
-
-    def kept(values: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(v for v, k in zip(values, keep, strict=True) if k)
-
-    return replace(
-        p,
-        volumes=kept(p.volumes),
-        patients=kept(p.patients),
-        studies=kept(p.studies),
-        labels=p.labels[keep],
-        n_slices=p.n_slices[keep],
-        volume=(np.cumsum(keep) - 1)[p.volume[slices]],
-        z=p.z[slices],
-        abnormal=p.abnormal[slices],
-        logits=p.logits[np.repeat(slices, sizes)],
-        offsets=np.r_[0, np.cumsum(sizes[slices])].astype(np.int64),
+def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
+    said = {key.decode(): value.decode() for key, value in metadata.items() if key in _SAID}
+    try:
+        version, size, features = (
+            int(said.get(k, "0")) for k in ("schema", "patch_size", "n_features")
+        )
+    except ValueError:
+        raise DataError(
+            f"{where}: the file's metadata has {said}, expected whole numbers for schema, patch_size and n_features",
+            hint=HINT,
+        ) from None
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"{where} has schema {version}, this version reads up to {SCHEMA_VERSION}",
+            hint="score it with the dbtssl that wrote it, or a newer one",
+        )
+    return Made(
+        said.get("split", ""),
+        said.get("inference", ""),
+        size or None,
+        features,
+        said.get("phantom") == "true",
     )
 
 
 def _cast(table: pa.Table, where: str) -> pa.Table:
     """The known columns in the types that the rest expects."""
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise DataError(
             f"{where}: missing columns {', '.join(missing)}; has {', '.join(table.column_names) or 'none'}",
@@ -148,23 +198,80 @@ def _cast(table: pa.Table, where: str) -> pa.Table:
         )
     if not table.num_rows:
         raise DataError(f"{where}: no rows", hint=HINT)
-    types: dict[str, Any] = dict.fromkeys(TEXT, pa.string()) | dict.fromkeys(INTEGERS, pa.int64())
-    types |= {"abnormal": pa.bool_(), "logits": pa.list_(pa.float64())}
-    types |= {"y": pa.list_(pa.int64()), "x": pa.list_(pa.int64())}
     out = {}
     for name in COLUMNS:
+        if name not in table.column_names:
+            continue
         try:
-            out[name] = table[name].cast(types[name])
+            out[name] = table[name].cast(TYPES[name])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise DataError(
-                f"{where}: column {name} is {table[name].type}, expected {types[name]}", hint=HINT
+                f"{where}: column {name} is {table[name].type}, expected {TYPES[name]}", hint=HINT
             ) from None
-        if out[name].null_count:
+        if out[name].null_count and name != "density":
             raise DataError(f"{where}: column {name} has empty cells", hint=HINT)
     return pa.table(out)
 
 
+def _flat(table: pa.Table, name: str, where: str) -> NDArray[Any]:
+    flat = pc.list_flatten(table[name])
+    if flat.null_count:
+        raise DataError(f"{where}: column {name} holds empty values", hint=HINT)
+    values: NDArray[Any] = flat.to_numpy()
+    return values
+
+
+def _features(
+    table: pa.Table, made: Made, sizes: NDArray[np.int64], where: str
+) -> NDArray[np.float32] | None:
+    if "features" not in table.column_names:
+        return None
+    flat = _flat(table, "features", where).astype(np.float32)
+    rows = len(flat) // made.n_features if made.n_features else 0
+    lengths = pc.list_value_length(table["features"]).to_numpy()
+    of_slices = (lengths == made.n_features).all()
+    if not made.n_features or not (of_slices or (lengths == sizes * made.n_features).all()):
+        raise DataError(
+            f"{where}: column features does not hold n_features = {made.n_features} numbers for each slice or patch",
+            hint=HINT,
+        )
+    if not np.isfinite(flat).all():
+        raise DataError(f"{where}: a feature is not finite", hint=HINT)
+    return flat.reshape(rows, made.n_features)
+
+
+def _boxes(
+    table: pa.Table, z: NDArray[np.int64], volume: NDArray[np.int64], count: int, where: str
+) -> tuple[tuple[Box, ...], ...]:
+    found: list[list[Box]] = [[] for _ in range(count)]
+    if "boxes" not in table.column_names:
+        return ((),) * count
+    for i in np.flatnonzero(pc.list_value_length(table["boxes"]).to_numpy()):
+        for cell in table["boxes"][int(i)].as_py():
+            box = _box(int(z[i]), cell or {})
+            if box is None:
+                raise DataError(
+                    f"{where}: not a box: {cell} (volume {table['volume'][int(i)]}, slice {z[i]})",
+                    hint="expected finite sides above 0, label 2 (benign) or 3 (cancer), distortion true or false",
+                )
+            found[volume[i]].append(box)
+    return tuple(tuple(boxes) for boxes in found)
+
+
+def _box(z: int, cell: Mapping[str, Any]) -> Box | None:
+    """The box of a cell; None where it is none."""
+    x, y, width, height = (cell.get(name) for name in ("x", "y", "width", "height"))
+    label, distortion = cell.get("label"), cell.get("distortion")
+    if x is None or y is None or width is None or height is None or distortion is None:
+        return None
+    if not np.isfinite([x, y, width, height]).all() or min(width, height) <= 0:
+        return None
+    if label not in (Label.BENIGN, Label.CANCER):
+        return None
+    return Box(z, x, y, width, height, Label(label), distortion)
+
+
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
     """Integer ids in order of appearance, and what they stand for."""
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     return encoded.indices.to_numpy().astype(np.int64), tuple(encoded.dictionary.to_pylist())

@@ -1,13 +1,19 @@
-"""A protocol: everything that decides a number and is not the method, with a name and a version."""
+"""A protocol: everything that decides a number and is not the method, with a name and a version.
+
+`STRICT` is what a benchmark should do. `AS_PUBLISHED` is what the released SIFT-DBT code does (XYPB/SIFT_DBT at
+bcc16a5b), for setting a number beside the paper's and for nothing else: test patches are placed with the annotated box
+and thresholds are chosen on the test set, so its rows are a diagnostic and are never ranked.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dbtssl.config import Config, did_you_mean, digest, result_fields
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.threshold_rules import placed_rule, threshold_words
 
 SpecificityRule = Literal["at-least", "interpolated", "nearest"]
 
@@ -25,12 +31,20 @@ class Protocol(Config):
         default="drop",
         description="volumes recalled but not biopsied: left out, or counted as normal",
     )
-    test_patches: Literal["random"] = Field(
-        default="random", description="where test patches lie: drawn without knowing the lesion"
+    test_patches: Literal["blind", "oracle"] = Field(
+        default="blind",
+        description="where test patches lie: placed without knowing the lesion, or on abnormal slices over its box",
     )
-    threshold: Literal["validation-balanced"] = Field(
+    slice_threshold: str = Field(
         default="validation-balanced",
-        description="where NPV, NR and AR are taken: least |NR - AR| on the validation split",
+        description="where NPV, NR and AR of slices are taken: validation-balanced is least |NR - AR| on the "
+        "validation split; else validation-youden, validation-sensitivity-0.9, validation-cost-20, or one-half, a "
+        "probability",
+    )
+    threshold: str = Field(
+        default="validation-balanced",
+        description="the same for volumes, breasts and patients; test-balanced-grid is least |NR - AR| on the test "
+        "split itself among the probabilities 0, 0.01, ... 1",
     )
     specificity_rule: SpecificityRule = Field(
         default="at-least", description="which ROC vertex gives the specificity at a sensitivity"
@@ -42,6 +56,11 @@ class Protocol(Config):
         """SHA-256 of all rules, in hex; rows of different digests are never ranked together."""
         return digest(result_fields(self))
 
+    @property
+    def diagnostic(self) -> bool:
+        """Whether rows may not be ranked at all: the lesion's box has placed the patches that are scored."""
+        return self.test_patches == "oracle"
+
     def words(self) -> str:
         """The rules in plain words, for the foot of a table."""
         before, after = self.lesion_window
@@ -49,6 +68,11 @@ class Protocol(Config):
             "drop": "Volumes labelled Actionable (recalled, not biopsied) are left out.",
             "normal": "Volumes labelled Actionable (recalled, not biopsied) count as normal.",
         }[self.actionable]
+        patches = {
+            "blind": "Test patches are placed by one rule for both classes, without knowing the lesion.",
+            "oracle": "DIAGNOSTIC, NEVER RANKED: every test patch of an abnormal slice is placed over the annotated "
+            "lesion, as in the released SIFT-DBT code; patches of other slices are drawn at random.",
+        }[self.test_patches]
         specificity = {
             "at-least": "the best specificity at a sensitivity of at least 87 % (80 %)",
             "interpolated": "the specificity at a sensitivity of 87 % (80 %), linear between ROC vertices",
@@ -62,17 +86,33 @@ class Protocol(Config):
                 f"A slice is abnormal from {before} slices before to {after} slices after a lesion box's "
                 "annotated slice, ends included; a volume is abnormal if its breast was biopsied, "
                 "benign or cancer.",
-                "Test patches are drawn at random, by one rule for both classes, without knowing the lesion.",
+                patches,
                 "NR and AR are the recalls of normals and abnormals, NPV the share of normals among those "
-                "called normal; all three at the threshold that brings NR and AR closest on the validation "
-                "split (a score above it is called abnormal).",
+                f"called normal; {self._thresholds()} (a score above it is called abnormal).",
                 f"SP@87 (SP@80) is {specificity}, on the test set's own ROC curve.",
                 f"Intervals are {100 * self.confidence:g} % intervals with the patient as the unit: AUC by "
                 "Obuchowski's clustered variance, logit scale, t; NPV, NR and AR by Wilson with the effective "
-                "sample size, for the threshold as it stands (its own uncertainty from validation is not "
-                "included); SP@ by the spread of a patient bootstrap, logit scale, t.",
+                "sample size, widened to what a nested patient bootstrap says, which draws the patients that the "
+                "threshold is chosen on as well; SP@ by the spread of a patient bootstrap, logit scale, t.",
             )
         )
+
+    def _thresholds(self) -> str:
+        of_slices, of_others = (threshold_words(t) for t in (self.slice_threshold, self.threshold))
+        if of_slices == of_others:
+            return f"all three at {of_others}"
+        return (
+            f"all three for slices at {of_slices}, for volumes, breasts and patients at {of_others}"
+        )
+
+    @field_validator("slice_threshold", "threshold")
+    @classmethod
+    def _known_threshold(cls, value: str) -> str:
+        try:
+            placed_rule(value)
+        except ConfigError as exc:
+            raise ValueError(f"{exc.message}; {exc.hint}") from None
+        return value
 
 
 STRICT = Protocol(name="strict", version=1)
@@ -80,7 +120,19 @@ STRICT = Protocol(name="strict", version=1)
 STRICT_ACTIONABLE_NORMAL = Protocol(name="strict-actionable-normal", version=1, actionable="normal")
 """As `STRICT`, with all that was recalled and not biopsied among the normals: 716 of BCS-DBT's training volumes."""
 
-_PROTOCOLS = {p.name: p for p in (STRICT, STRICT_ACTIONABLE_NORMAL)}
+AS_PUBLISHED = Protocol(
+    name="as-published",
+    version=1,
+    lesion_window=(4, 3),
+    test_patches="oracle",
+    slice_threshold="one-half",
+    threshold="test-balanced-grid",
+    specificity_rule="nearest",
+)
+"""The released SIFT-DBT evaluation: ``BCS_DBT_cls_dataset.py:396-400, 459-486``, ``test.py:86``,
+``volume_eval.py:84-129``, ``utils.py:141-145``."""
+
+_PROTOCOLS = {p.name: p for p in (STRICT, STRICT_ACTIONABLE_NORMAL, AS_PUBLISHED)}
 
 
 def protocol(name: str) -> Protocol:

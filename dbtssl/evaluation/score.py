@@ -1,4 +1,4 @@
-"""From predictions to all numbers of a table: the method and its references, at slice and volume level."""
+"""From predictions to all numbers of a table: the method and its references, at every level and in subgroups."""
 
 from __future__ import annotations
 
@@ -6,110 +6,117 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbtssl.errors import DataError
-from dbtssl.evaluation.intervals import (
-    auc_value,
-    positive_patients,
-    rate_values,
-    specificity_values,
-)
-from dbtssl.evaluation.metrics import METRICS, counts_at
-from dbtssl.evaluation.operating_points import balanced_threshold
-from dbtssl.evaluation.predictions import (
-    Predictions,
-    parse_predictions,
-    without_actionable,
-)
+from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.localisation import looked
+from dbtssl.evaluation.measures import measure
+from dbtssl.evaluation.patch_curve import patch_curve
+from dbtssl.evaluation.predictions import Predictions, parse_predictions
+from dbtssl.evaluation.selection import only, with_lesion_window, without_actionable
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
+from dbtssl.evaluation.strata import enough, strata
 from dbtssl.evaluation.units import score_sets
-from dbtssl.evaluation.values import Row, Score, Value
+from dbtssl.evaluation.values import Score
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     import pyarrow as pa
 
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
-    from dbtssl.evaluation.values import Kind
+    from dbtssl.evaluation.values import Kind, Row
     from dbtssl.interfaces import Aggregator
+
+NO_BREASTS = "No breast level: the file does not say study and view."
 
 
 def score(
     test: Predictions | pa.Table,
-    val: Predictions | pa.Table,
+    val: Predictions | pa.Table | None,
     protocol: Protocol,
     slice_aggregator: Aggregator,
     volume_aggregator: Aggregator,
     patches: int | None = None,
+    *,
+    breast_aggregator: Aggregator | None = None,
+    patient_aggregator: Aggregator | None = None,
+    subsets: Mapping[str, Collection[str]] | None = None,
 ) -> Score:
-    """Score the test predictions with thresholds from the validation predictions.
+    """Score the test predictions at every level, with thresholds from the validation predictions.
 
     ``patches`` is how many of a slice's logits are used, the first ones; None takes all. Aggregators come fitted.
-    `DataError` for a table that is not one of predictions, for no volume left, and for a patient in both splits.
+    Without ``val`` what needs a threshold of validation is left out with a reason. ``subsets`` names parts of the test
+    set by the ids of their volumes; they are scored like the whole and are evaluation sets of their own.
+
+    `DataError` for a table that is not one of predictions, for no volume left, and for a patient in both splits;
+    `ConfigError` for predictions whose patches the protocol does not allow.
     """
-    test, val = _prepare(test, "test", protocol), _prepare(val, "validation", protocol)
-    if both := sorted(set(test.patients) & set(val.patients)):
+    test = prepared(test, "test", protocol)
+    val = None if val is None else prepared(val, "validation", protocol)
+    if val is not None and (both := sorted(set(test.patients) & set(val.patients))):
         raise DataError(
             f"{len(both)} patients are in the validation and the test split: {', '.join(both[:5])}",
             hint="split by patient, and predict again",
         )
-    test_sets = score_sets(test, slice_aggregator, volume_aggregator, patches)
-    val_sets = score_sets(val, slice_aggregator, volume_aggregator, patches)
-    test_shortcuts = shortcut_sets(test, *test_sets)
-    val_shortcuts = shortcut_sets(val, *val_sets)
-    rows = []
-    for i in range(len(test_sets)):
-        method = score_units(test_sets[i], val_sets[i], protocol)
-        rows.append(method)
-        rows += [
-            score_units(sets[i], val_shortcuts[name][i], protocol, "shortcut", name)
-            for name, sets in test_shortcuts.items()
-        ]
-        rows.append(all_normal(method))
+
+    def sets(p: Predictions) -> tuple[ScoreSet, ...]:
+        return score_sets(
+            p,
+            slice_aggregator,
+            volume_aggregator,
+            patches,
+            breast_aggregator,
+            patient_aggregator,
+        )
+
+    of_val = None if val is None else (val, sets(val))
+    whole = sets(test)
+    rows = [*_rows(test, whole, of_val, protocol), *subgroup_rows(test, whole, of_val, protocol)]
+    for name, volumes in (subsets or {}).items():
+        part = only(test, np.array([v in volumes for v in test.volumes], dtype=np.bool_))
+        if not part.volumes:
+            raise DataError(f"no volume of the subset {name} is in the test predictions")
+        rows += _rows(part, sets(part), of_val, protocol)
+    breasts = any(s.level == "breast" for s in whole)
     return Score(
         protocol=protocol,
         slice_aggregator=type(slice_aggregator).__name__,
         volume_aggregator=type(volume_aggregator).__name__,
         patches=int(np.diff(test.offsets).min()) if patches is None else patches,
+        inference=test.made.inference,
         rows=tuple(rows),
+        patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator, patches),
+        looked=looked(test, whole[0].scores, patches, protocol),
+        phantom=test.made.phantom,
+        notes=() if breasts else (NO_BREASTS,),
     )
 
 
 def score_units(
-    test: ScoreSet, val: ScoreSet, protocol: Protocol, kind: Kind = "method", name: str = ""
+    test: ScoreSet,
+    val: ScoreSet | None,
+    protocol: Protocol,
+    kind: Kind = "method",
+    name: str = "",
+    *,
+    logits: bool = True,
 ) -> Row:
-    """All metrics of one set of units; a set of one class has no values, and its reason says so."""
-    n_pos, n_neg = int(test.abnormal.sum()), int((~test.abnormal).sum())
-    row = Row(
-        kind=kind,
-        name=name,
-        level=test.level,
-        values={},
-        n_pos=n_pos,
-        n_neg=n_neg,
-        n_pos_patients=positive_patients(test),
-        n_patients=len(np.unique(test.patients)),
-        evaluation_set=test.evaluation_set,
-    )
-    if reason := _one_class(test, "test"):
-        return row.model_copy(update={"values": dict.fromkeys(METRICS, Value(reason=reason))})
-    specificities, attained = specificity_values(test, protocol)
-    values = {"auc": auc_value(test, protocol), **specificities}
-    update: dict[str, object] = {"attained": attained}
-    if reason := _one_class(val, "validation"):
-        values |= dict.fromkeys(("npv", "nr", "ar"), Value(reason=f"no threshold: {reason}"))
-    else:
-        threshold = balanced_threshold(val.abnormal, val.scores)
-        values |= rate_values(test, threshold, protocol)
-        counts = counts_at(test.abnormal, test.scores, threshold)
-        update |= {"threshold": threshold, **counts._asdict()}
-    if np.ptp(test.scores) == 0:
-        values = {m: _without_interval(v, "all scores are equal") for m, v in values.items()}
-    return row.model_copy(update=update | {"values": {m: values[m] for m in METRICS}})
+    """All metrics of one set of units; those of probabilities only for a method whose scores are logits."""
+    return measure(test, val, protocol, kind, name, logits=logits and kind == "method")
 
 
-def _prepare(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
+def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
+    """Checked, labelled by the protocol's lesion window, and without what it leaves out."""
     if not isinstance(predictions, Predictions):
         predictions = parse_predictions(predictions, f"{split} predictions")
+    inference = predictions.made.inference
+    if inference and (inference == "oracle") != protocol.diagnostic:
+        raise ConfigError(
+            f"the {split} predictions were made with {inference} patches; protocol {protocol.name} has "
+            f"{protocol.test_patches} ones",
+            hint="oracle patches are for as-published alone: predict again under the protocol that you score with",
+        )
+    predictions = with_lesion_window(predictions, *protocol.lesion_window)
     if protocol.actionable == "drop":
         predictions = without_actionable(predictions)
     if not predictions.volumes:
@@ -120,14 +127,40 @@ def _prepare(predictions: Predictions | pa.Table, split: str, protocol: Protocol
     return predictions
 
 
-def _without_interval(value: Value, reason: str) -> Value:
-    return value if value.value is None else Value(value=value.value, reason=reason)
+def _rows(
+    test: Predictions,
+    sets: Sequence[ScoreSet],
+    of_val: tuple[Predictions, Sequence[ScoreSet]] | None,
+    protocol: Protocol,
+) -> list[Row]:
+    """The method, the shortcuts and the fixed rule at every level."""
+    shortcuts = shortcut_sets(test, *sets)
+    beside = {} if of_val is None else {s.level: s for s in of_val[1]}
+    of_shortcuts = {} if of_val is None else shortcut_sets(of_val[0], *of_val[1])
+    rows = []
+    for i, units in enumerate(sets):
+        method = score_units(units, beside.get(units.level), protocol)
+        rows.append(method)
+        for name, scored in shortcuts.items():
+            known = {s.level: s for s in of_shortcuts.get(name, ())}
+            rows.append(score_units(scored[i], known.get(units.level), protocol, "shortcut", name))
+        rows.append(all_normal(method))
+    return rows
 
 
-def _one_class(units: ScoreSet, split: str) -> str:
-    """Why the set cannot be scored; empty where both classes are there."""
-    if units.abnormal.all():
-        return f"the {split} split has no normal {units.level}"
-    if not units.abnormal.any():
-        return f"the {split} split has no abnormal {units.level}"
-    return ""
+def subgroup_rows(
+    test: Predictions,
+    sets: Sequence[ScoreSet],
+    of_val: tuple[Predictions, Sequence[ScoreSet]] | None,
+    protocol: Protocol,
+) -> list[Row]:
+    """The method on each subgroup of slices and volumes, at the threshold of all; none of under ten of a class."""
+    rows = []
+    for i in (0, 1):
+        beside = None if of_val is None else of_val[1][i]
+        for name, volumes in strata(test).items():
+            part = sets[i].only(volumes[test.volume] if sets[i].level == "slice" else volumes)
+            if enough(part.abnormal):
+                row = score_units(part, beside, protocol)
+                rows.append(row.model_copy(update={"subgroup": name}))
+    return rows

@@ -7,11 +7,11 @@ more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the v
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dbtssl.evaluation.units import with_volume_scores
 from dbtssl.evaluation.values import Row, Value
 
 if TYPE_CHECKING:
@@ -22,10 +22,24 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.predictions import Predictions
     from dbtssl.evaluation.units import ScoreSet
 
-ALL_NORMAL = "all-normal"
+ALL_NORMAL, BY_STUDY = "all-normal", "volumes in the study"
 
 
-def fewer_volumes(p: Predictions) -> NDArray[np.float64]:
+class Studied(Protocol):
+    """What says which study each volume is of."""
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """One a volume."""
+        ...
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """One a volume."""
+        ...
+
+
+def fewer_volumes(p: Studied) -> NDArray[np.float64]:
     """Minus the number of volumes in the study, one a volume."""
     studies = list(zip(p.patients, p.studies, strict=True))
     count = Counter(studies)
@@ -38,19 +52,20 @@ def more_frames(p: Predictions) -> NDArray[np.float64]:
 
 
 SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
-    "volumes in the study": fewer_volumes,
+    BY_STUDY: fewer_volumes,
     "frames in the volume": more_frames,
 }
 
 
-def shortcut_sets(
-    p: Predictions, slices: ScoreSet, volumes: ScoreSet
-) -> dict[str, tuple[ScoreSet, ScoreSet]]:
-    """The same slices and volumes with each shortcut's scores; a slice has its volume's."""
-    scores = {name: shortcut(p) for name, shortcut in SHORTCUTS.items()}
+def shortcut_sets(p: Predictions, *sets: ScoreSet) -> dict[str, tuple[ScoreSet, ...]]:
+    """The same units with each shortcut's scores: a slice has its volume's, breasts and patients their highest.
+
+    Where the studies are not known, their volumes cannot be counted.
+    """
     return {
-        name: (replace(slices, scores=of_volume[p.volume]), replace(volumes, scores=of_volume))
-        for name, of_volume in scores.items()
+        name: with_volume_scores(sets, p, shortcut(p))
+        for name, shortcut in SHORTCUTS.items()
+        if all(p.studies) or shortcut is not fewer_volumes
     }
 
 
@@ -58,7 +73,17 @@ def all_normal(method: Row) -> Row:
     """The rule that calls everything normal, on the set of ``method``: NPV is then the share of normals."""
     if method.n_pos and method.n_neg:
         share = method.n_neg / (method.n_neg + method.n_pos)
-        known = {"auc": 0.5, "npv": share, "nr": 1.0, "ar": 0.0}
+        known = {
+            "auc": 0.5,
+            "ap": 1 - share,
+            "prevalence": 1 - share,
+            "npv": share,
+            "npv-gain": 0.0,
+            "nr": 1.0,
+            "ar": 0.0,
+            "balanced-accuracy": 0.5,
+            "recall-rate": 0.0,
+        }
         other = "a fixed rule has one operating point, sensitivity 0 %"
     else:
         known, other = {}, method.values["auc"].reason
@@ -77,5 +102,6 @@ def all_normal(method: Row) -> Row:
             "tn": method.n_neg,
             "fn": method.n_pos,
             "attained": {},
+            "cuts": {},
         }
     )

@@ -1,18 +1,21 @@
-"""Units that are scored: slices and volumes with one score each, made from the logits of patches."""
+"""Units that are scored: slices, volumes, breasts and patients with one score each, made from the logits of patches."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dbtssl.data.records import Label
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.aggregators import Max
 from dbtssl.interfaces import Groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.predictions import Predictions
@@ -35,9 +38,16 @@ class ScoreSet:
         lines = sorted(f"{i}\t{int(a)}\n" for i, a in zip(self.ids, self.abnormal, strict=True))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def only(self, keep: NDArray[np.bool_]) -> ScoreSet:
+        """The units of ``keep``, ``(n,)``, alone; patients keep their ids."""
+        ids = tuple(i for i, k in zip(self.ids, keep, strict=True) if k)
+        return ScoreSet(
+            self.level, ids, self.patients[keep], self.abnormal[keep], self.scores[keep]
+        )
+
 
 def first_patches(p: Predictions, patches: int) -> Groups:
-    """The first ``patches`` logits of every slice; `DataError` where a slice has fewer."""
+    """The first ``patches`` logits of every slice, with their features; `DataError` where a slice has fewer."""
     if patches < 1:
         raise ConfigError(f"patches: got {patches}, expected 1 or more", hint="set predict.patches")
     sizes = np.diff(p.offsets)
@@ -48,18 +58,41 @@ def first_patches(p: Predictions, patches: int) -> Groups:
             hint=f"predict again with predict.patches={patches}, or score with patches={sizes.min()}",
         )
     index = (p.offsets[:-1, None] + np.arange(patches)).ravel()
-    return Groups(p.logits[index], np.arange(len(sizes) + 1, dtype=np.int64) * patches)
+    offsets = np.arange(len(sizes) + 1, dtype=np.int64) * patches
+    features = patch_features(p)
+    return Groups(p.logits[index], offsets, None if features is None else features[index])
+
+
+def slice_groups(p: Predictions, patches: int | None = None) -> Groups:
+    """The patches of every slice: the first ``patches``, or all of them."""
+    if patches is None:
+        return Groups(p.logits, p.offsets, patch_features(p))
+    return first_patches(p, patches)
+
+
+def volume_groups(p: Predictions, of_slices: NDArray[np.float64]) -> Groups:
+    """The slices of every volume in order of z with their scores ``(S,)``; their features are their patches' mean."""
+    features = p.features
+    if features is not None and len(features) != len(p.z):
+        means = np.add.reduceat(features, p.offsets[:-1]) / np.diff(p.offsets)[:, None]
+        features = means.astype(np.float32)
+    return Groups(of_slices, p.volume_offsets, features)
+
+
+def patch_features(p: Predictions) -> NDArray[np.float32] | None:
+    """The features of every patch, ``(N, D)``; None where they were not stored, or for slices only."""
+    return p.features if p.features is not None and len(p.features) == len(p.logits) else None
 
 
 def slice_set(p: Predictions, scores: NDArray[np.float64]) -> ScoreSet:
     """Scores ``(S,)`` of all slices with their ids, patients and labels."""
     ids = tuple(f"{p.volumes[v]}:{z:04d}" for v, z in zip(p.volume, p.z, strict=True))
-    return ScoreSet("slice", ids, _codes(p.patients)[p.volume], p.abnormal, scores)
+    return ScoreSet("slice", ids, codes(p.patients)[p.volume], p.abnormal, scores)
 
 
 def volume_set(p: Predictions, scores: NDArray[np.float64]) -> ScoreSet:
     """Scores ``(V,)`` of all volumes; a volume is abnormal if it was biopsied, benign or cancer."""
-    return ScoreSet("volume", p.volumes, _codes(p.patients), p.labels >= Label.BENIGN, scores)
+    return ScoreSet("volume", p.volumes, codes(p.patients), p.labels >= Label.BENIGN, scores)
 
 
 def score_sets(
@@ -67,29 +100,67 @@ def score_sets(
     slice_aggregator: Aggregator,
     volume_aggregator: Aggregator,
     patches: int | None = None,
-) -> tuple[ScoreSet, ScoreSet]:
-    """Slice scores from the first ``patches`` logits (None: all of them), and volume scores from slice scores.
+    breast_aggregator: Aggregator | None = None,
+    patient_aggregator: Aggregator | None = None,
+) -> tuple[ScoreSet, ...]:
+    """Slices, volumes, breasts and patients: slice scores from the first ``patches`` logits (None: all), volumes from
+    slices, breasts and patients from volumes (by default the highest score).
 
-    `ConfigError` where an aggregator works at another level or on features; `DataError` where it gives anything but
-    one finite score for each group.
+    There are no breasts where the studies or the views are not known. `ConfigError` where an aggregator works at
+    another level or needs features that were not stored; `DataError` where it gives anything but one finite score for
+    each group.
     """
-    groups = Groups(p.logits, p.offsets) if patches is None else first_patches(p, patches)
-    of_slices = _apply(slice_aggregator, groups, "slice")
-    of_volumes = _apply(volume_aggregator, Groups(of_slices, p.volume_offsets), "volume")
-    return slice_set(p, of_slices), volume_set(p, of_volumes)
+    of_slices = apply(slice_aggregator, slice_groups(p, patches), "slice")
+    of_volumes = apply(volume_aggregator, volume_groups(p, of_slices), "volume")
+    volumes = volume_set(p, of_volumes)
+    above = upper_sets(
+        volumes, p.patients, p.studies, p.views, breast_aggregator, patient_aggregator
+    )
+    return slice_set(p, of_slices), volumes, *above
 
 
-def _apply(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[np.float64]:
+def upper_sets(
+    volumes: ScoreSet,
+    patients: Sequence[str],
+    studies: Sequence[str],
+    views: Sequence[str],
+    breast_aggregator: Aggregator | None = None,
+    patient_aggregator: Aggregator | None = None,
+) -> tuple[ScoreSet, ...]:
+    """Breasts (a side in a study; none where study or view is empty) and patients, from the scores of volumes.
+
+    Each is abnormal if one of its volumes is.
+    """
+    sets = []
+    if all(studies) and all(views):
+        sides = zip(patients, studies, views, strict=True)
+        names = [f"{patient}_{study}_{view[0]}" for patient, study, view in sides]
+        sets.append(_joined(volumes, names, "breast", breast_aggregator or Max()))
+    sets.append(_joined(volumes, list(patients), "patient", patient_aggregator or Max()))
+    return tuple(sets)
+
+
+def with_volume_scores(
+    sets: Sequence[ScoreSet], p: Predictions, scores: NDArray[np.float64]
+) -> tuple[ScoreSet, ...]:
+    """The units of ``sets`` with scores of volumes ``(V,)``: slices have their volume's, others the highest."""
+    slices = replace(sets[0], scores=scores[p.volume])
+    volumes = replace(sets[1], scores=scores)
+    return slices, volumes, *upper_sets(volumes, p.patients, p.studies, p.views)
+
+
+def apply(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[np.float64]:
+    """One score a group, checked."""
     name = type(aggregator).__name__
     if aggregator.level not in ("any", level):
         raise ConfigError(
             f"aggregator {name} works at level {aggregator.level}, not {level}",
             hint="`dbtssl plugins` lists the aggregators",
         )
-    if aggregator.needs != "logits":
+    if aggregator.needs == "features" and groups.features is None:
         raise ConfigError(
-            f"aggregator {name} needs {aggregator.needs}; predictions hold logits",
-            hint="choose an aggregator of logits",
+            f"aggregator {name} needs features; predictions hold logits alone for a {level}",
+            hint="predict again with this aggregator in the specification, or choose an aggregator of logits",
         )
     scores = np.asarray(aggregator(groups), dtype=np.float64)
     if scores.shape != (len(groups),):
@@ -101,6 +172,16 @@ def _apply(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[np.f
     return scores
 
 
-def _codes(names: tuple[str, ...]) -> NDArray[np.int64]:
+def codes(names: Sequence[str]) -> NDArray[np.int64]:
     """Integer ids 0 .. K - 1 in order of the names."""
     return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+
+
+def _joined(volumes: ScoreSet, names: list[str], level: Level, aggregator: Aggregator) -> ScoreSet:
+    ids, code = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    offsets = np.searchsorted(code[order], np.arange(len(ids) + 1)).astype(np.int64)
+    scores = apply(aggregator, Groups(volumes.scores[order], offsets), level)
+    first = order[offsets[:-1]]
+    abnormal = np.logical_or.reduceat(volumes.abnormal[order], offsets[:-1])
+    return ScoreSet(level, tuple(ids.tolist()), volumes.patients[first], abnormal, scores)

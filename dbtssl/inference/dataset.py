@@ -1,43 +1,126 @@
-"""The fixed patches of every slice as a map-style dataset: item i is the stack of patches of slice i."""
+"""The patches that score every slice as map-style datasets: item i is the stack of patches of slice i."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from dbtssl.data.records import Rect, SliceRef
-from dbtssl.inference.patches import PatchRule, fixed_corners, places
+from dbtssl.inference.patches import (
+    PatchRule,
+    fixed_corners,
+    grid_corners,
+    oracle_corners,
+    places,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbtssl.data.store import Slices
+
+
+class Patches(Protocol):
+    """Slices in order, volume by volume; the patches of slice i are ``offsets[i]`` to ``offsets[i + 1]`` of all."""
+
+    rule: PatchRule
+    refs: list[SliceRef]
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """``(slices + 1,)``."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """``(patches, 1, S, S)`` in [0, 1]."""
+        ...
+
+    def places(self) -> NDArray[np.int32]:
+        """Top-left corners ``(y, x)`` of all patches, ``(offsets[-1], 2)``."""
+        ...
 
 
 class FixedPatches(Dataset[NDArray[np.float32]]):
     """``count`` patches of every slice of ``slices``, at the places of `fixed_corners`; the labels play no part.
 
-    ``refs`` lists the slices volume by volume and ``corners`` is ``(len(refs), count, 2)``; both are made once, here,
-    so that loader workers share them. Item i is ``(count, 1, S, S)`` in [0, 1].
+    Unless ``oracle`` is given, for each volume which of its slices are abnormal: these then have the places of
+    `oracle_corners`. ``refs`` lists the slices volume by volume and ``corners`` is ``(len(refs), count, 2)``; both are
+    made once, here, so that loader workers share them. Item i is ``(count, 1, S, S)`` in [0, 1].
     """
 
-    def __init__(self, slices: Slices, rule: PatchRule, *, count: int, seed: int) -> None:
+    def __init__(
+        self,
+        slices: Slices,
+        rule: PatchRule,
+        *,
+        count: int,
+        seed: int,
+        oracle: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> None:
         self.slices, self.rule, self.count = slices, rule, count
         self.refs: list[SliceRef] = []
         corners = [np.zeros((0, count, 2), dtype=np.int32)]
         for index, volume in enumerate(slices.cohort):
             where = places(rule, slices.tissue(index))
+            shape = volume.rows, volume.columns
             for z in range(volume.n_slices):
                 self.refs.append(SliceRef(index, z))
-                corners.append(fixed_corners(where, volume.id, z, count, seed)[None])
+                if oracle is not None and oracle[index][z]:
+                    of_slice = oracle_corners(
+                        rule.size, volume.boxes, volume.id, z, shape, count, seed
+                    )
+                else:
+                    of_slice = fixed_corners(where, volume.id, z, count, seed)
+                corners.append(of_slice[None])
         self.corners = np.concatenate(corners)
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Equal steps of ``count``."""
+        return np.arange(len(self) + 1, dtype=np.int64) * self.count
+
+    def places(self) -> NDArray[np.int32]:
+        """All corners in order."""
+        return self.corners.reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.refs)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         return read_patches(self.slices, self.refs[index], self.corners[index], self.rule)
+
+
+class GridPatches(Dataset[NDArray[np.float32]]):
+    """The lattice of `grid_corners` on every slice of ``slices``: the same for all slices of a volume.
+
+    Nothing is drawn, so a score has no noise of sampling. Volumes differ in their number of patches.
+    """
+
+    def __init__(self, slices: Slices, rule: PatchRule, *, overlap: float) -> None:
+        self.slices, self.rule = slices, rule
+        self.corners = [
+            grid_corners(rule.size, slices.tissue(i), overlap) for i in range(len(slices.cohort))
+        ]
+        self.refs = [SliceRef(i, z) for i, v in enumerate(slices.cohort) for z in range(v.n_slices)]
+        sizes = [len(self.corners[ref.volume]) for ref in self.refs]
+        self.offsets = np.cumsum([0, *sizes], dtype=np.int64)
+
+    def places(self) -> NDArray[np.int32]:
+        """All corners in order."""
+        empty = np.zeros((0, 2), dtype=np.int32)
+        return np.concatenate([empty, *(self.corners[ref.volume] for ref in self.refs)])
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        ref = self.refs[index]
+        return read_patches(self.slices, ref, self.corners[ref.volume], self.rule)
 
 
 def read_patches(

@@ -1,4 +1,4 @@
-"""Where patches lie: the tissue rule of both classes, fixed places for scoring, lesion places for training.
+"""Where patches lie: the tissue rule of both classes, fixed places and a lattice to score, lesion places to train.
 
 Everything is exact: the corners whose patch holds enough tissue are counted with an integral image and drawn
 uniformly from their list. The released SIFT-DBT code redraws in an unbounded loop instead
@@ -120,8 +120,50 @@ def fixed_corners(
     neither batches, order, workers nor the version of numpy move them.
     """
     n = len(where)
-    ranks = [n * _hash64(f"{seed}/{volume_id}/{z}/{k}") >> 64 for k in range(count)]
+    ranks = [_draw(f"{seed}/{volume_id}/{z}/{k}", n) for k in range(count)]
     return where.corners(np.array(ranks, dtype=np.int64))
+
+
+def oracle_corners(
+    size: int,
+    boxes: Sequence[Box],
+    volume_id: str,
+    z: int,
+    shape: tuple[int, int],
+    count: int,
+    seed: int,
+) -> NDArray[np.int32]:
+    """Corners of ``count`` patches that contain a box of the annotated slice nearest to ``z``, shape ``(count, 2)``.
+
+    For a diagnostic only: the released SIFT-DBT code places test patches so (`dataset/BCS_DBT_cls_dataset.py:460-483`).
+    Each depends on (seed, volume, slice, patch number) alone. ``boxes`` is not empty.
+    """
+    least = min(abs(box.z - z) for box in boxes)
+    nearest = [box for box in boxes if abs(box.z - z) == least]
+    out = np.empty((count, 2), dtype=np.int32)
+    for k in range(count):
+        key = f"{seed}/{volume_id}/{z}/{k}/oracle"
+        where = lesion_corners(size, nearest[_draw(f"{key}/box", len(nearest))], shape)
+        out[k, 0] = where.y0 + _draw(f"{key}/y", where.y1 - where.y0)
+        out[k, 1] = where.x0 + _draw(f"{key}/x", where.x1 - where.x0)
+    return out
+
+
+def grid_corners(size: int, tissue: NDArray[np.bool_], overlap: float) -> NDArray[np.int32]:
+    """Corners of patches on a lattice: every pixel of tissue lies in at least one, shape ``(patches, 2)``, row by row.
+
+    The lattice spans the box around ``tissue``, ``(rows, columns)``. Its lines are evenly spaced, at most
+    ``(1 - overlap) * size`` pixels apart, and end where the box ends or the slice. Patches without any tissue are left
+    out; the least share of tissue of the random places does not count here, or tissue would be lost.
+    """
+    box = Rect.around(tissue)
+    step = max(1, int(size * (1 - overlap)))
+    ys = _lines(box.y0, box.y1, size, step, tissue.shape[0])
+    xs = _lines(box.x0, box.x1, size, step, tissue.shape[1])
+    corners = np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)
+    inside = tissue_in_patches(size, tissue)[corners[:, 0], corners[:, 1]] > 0
+    kept: NDArray[np.int32] = corners[inside].astype(np.int32)
+    return kept if len(kept) else corners[:1].astype(np.int32)
 
 
 def random_corner(where: Places, rng: Generator) -> tuple[int, int]:
@@ -162,6 +204,20 @@ def _corner_range(low: float, high: float, size: int, length: int) -> tuple[int,
     ends = (first, last - size)
     room = max(0, length - size)
     return min(max(min(ends), 0), room), min(max(max(ends), 0), room) + 1
+
+
+def _lines(low: int, high: int, size: int, step: int, length: int) -> NDArray[np.int64]:
+    """Corners along one axis of ``length`` pixels, so that patches cover ``low`` to ``high``."""
+    last = max(0, min(high, length) - size)
+    first = min(low, last)
+    count = 1 + -(-(last - first) // step)
+    lines: NDArray[np.int64] = np.rint(np.linspace(first, last, count)).astype(np.int64)
+    return lines
+
+
+def _draw(key: str, n: int) -> int:
+    """A number from 0 to n - 1 that ``key`` alone decides."""
+    return n * _hash64(key) >> 64
 
 
 def _hash64(text: str) -> int:

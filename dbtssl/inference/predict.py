@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,39 +11,28 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dbtssl.errors import ConfigError
-from dbtssl.inference.dataset import FixedPatches
+from dbtssl.errors import ConfigError, PluginError
+from dbtssl.evaluation.prediction_schema import SCHEMA, SCHEMA_VERSION
+from dbtssl.inference.dataset import FixedPatches, GridPatches, Patches
 from dbtssl.progress import Ticker, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from dbtssl.data.records import Volume
     from dbtssl.inference.patches import PatchRule
     from dbtssl.interfaces import Labelled
 
 PATCHES = 20  # patches a slice (SIFT-DBT's README: "maximum n=20")
+OVERLAP = 0.5  # share of a patch's side that neighbours on the lattice have in common, at least
 BATCH_PIXELS = (
     2**22
 )  # pixels a forward pass: 20 patches of 448, 1024 of 64; cnn7 then takes under 2 GB
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("volume", pa.string()),
-            ("patient", pa.string()),
-            ("study", pa.string()),
-            ("view", pa.string()),
-            ("label", pa.int8()),
-            ("z", pa.int32()),
-            ("n_slices", pa.int32()),
-            ("abnormal", pa.bool_()),
-            ("logits", pa.list_(pa.float32())),
-            ("y", pa.list_(pa.int32())),
-            ("x", pa.list_(pa.int32())),
-        )
-    ]
-)
+Inference = Literal["random", "grid", "oracle"]
+FeaturesOf = Literal["patch", "slice"]
 
 
 def predict(
@@ -51,38 +40,59 @@ def predict(
     labelled: Labelled,
     rule: PatchRule,
     *,
+    inference: Inference = "random",
     count: int = PATCHES,
     seed: int = 0,
+    overlap: float = OVERLAP,
+    features: FeaturesOf | None = None,
+    split: str = "",
+    phantom: bool = False,
     batch_size: int | None = None,
     accelerator: str = "auto",
     workers: int = 0,
     what: str = "predict",
 ) -> pa.Table:
-    """Score ``count`` patches of every slice; one row a slice, in the order of the cohort (columns: `SCHEMA`).
+    """Score patches of every slice; one row a slice, in the order of the cohort (columns: docs/predictions.md).
 
-    ``model`` maps ``(B, 1, S, S)`` to ``(B,)`` logits. Logits are kept, not probabilities, which saturate. Where the
-    patches lie depends on ``seed``, the volume's id, the slice and the patch number alone, so the first n logits of a
-    row are the prediction with n patches. ``batch_size``, in patches of whatever slices, does not decide the result; by
-    default it is what `BATCH_PIXELS` allows. The schema's metadata holds ``patch_size``, ``min_tissue``, ``count`` and
-    ``seed``.
+    ``model`` maps ``(B, 1, S, S)`` to ``(B,)`` logits. Logits are kept, not probabilities, which saturate. ``random``
+    scores ``count`` patches whose places depend on ``seed``, the volume's id, the slice and the patch number alone, so
+    the first n logits of a row are the prediction with n patches. ``grid`` scores a lattice with ``overlap`` that
+    covers all tissue. ``oracle`` is ``random`` with patches of abnormal slices placed over the lesion: a diagnostic.
+    ``features`` keeps the output of ``model.encoder``: of each patch, or the mean over the patches of a slice.
+    ``batch_size``, in patches of whatever slices, does not decide the result; by default it is what `BATCH_PIXELS`
+    allows. The schema's metadata says how it was made.
     """
-    patches = FixedPatches(labelled.slices, rule, count=count, seed=seed)
+    patches: Patches
+    if inference == "grid":
+        patches = GridPatches(labelled.slices, rule, overlap=overlap)
+    else:
+        oracle = labelled.abnormal if inference == "oracle" else None
+        patches = FixedPatches(labelled.slices, rule, count=count, seed=seed, oracle=oracle)
     with progress(what, len(patches), "slices") as ticker:
-        logits = slice_logits(
+        logits, found = patch_outputs(
             model,
             patches,
+            features=features,
             batch_size=batch_size,
             device=single_device(accelerator),
             workers=workers,
             ticker=ticker,
         )
     metadata = {
+        "schema": str(SCHEMA_VERSION),
+        "split": split,
+        "inference": inference,
+        "phantom": str(phantom).lower(),
         "patch_size": str(rule.size),
         "min_tissue": repr(rule.min_tissue),
-        "count": str(count),
         "seed": str(seed),
     }
-    return _table(labelled, patches, logits).replace_schema_metadata(metadata)
+    metadata |= {"overlap": repr(overlap)} if inference == "grid" else {"count": str(count)}
+    table = _table(labelled, patches, logits)
+    if found is not None:
+        table = table.append_column("features", _features(found, patches, features))
+        metadata["n_features"] = str(found.shape[1])
+    return table.replace_schema_metadata(metadata)
 
 
 def slice_logits(
@@ -95,28 +105,85 @@ def slice_logits(
     ticker: Ticker | None = None,
 ) -> NDArray[np.float32]:
     """Logits of every patch, shape ``(len(patches), patches.count)``; the model is left in evaluation mode."""
+    logits, _ = patch_outputs(
+        model, patches, batch_size=batch_size, device=device, workers=workers, ticker=ticker
+    )
+    return logits.reshape(len(patches), patches.count)
+
+
+def patch_outputs(
+    model: nn.Module,
+    patches: Patches,
+    *,
+    features: FeaturesOf | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    ticker: Ticker | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Logits of every patch, ``(N,)``, and where asked for the features of patches ``(N, D)`` or slices ``(S, D)``.
+
+    The model is left in evaluation mode. Raises `PluginError` where it has no ``encoder`` to take features of.
+    """
     # channels last: up to three times as fast on a CPU
     model.to(device).to(memory_format=torch.channels_last).eval()
     size = batch_size or max(1, BATCH_PIXELS // patches.rule.size**2)
-    loader = DataLoader(
-        patches,
-        batch_size=max(1, size // patches.count),
+    sizes = np.diff(patches.offsets)
+    loader: DataLoader[Any] = DataLoader(
+        patches,  # type: ignore[arg-type]
+        batch_size=max(1, size // max(1, int(sizes.max(initial=0)))),
         num_workers=workers,
         pin_memory=torch.device(device).type == "cuda",
+        collate_fn=_stacked,
         generator=torch.Generator(),  # else the loader moves the global random state
     )
-    out = np.empty((len(patches), patches.count), dtype=np.float32)
-    done = 0
-    with torch.inference_mode():
-        for batch in loader:  # n x count x 1 x S x S
-            n = len(batch)
-            parts = batch.flatten(0, 1).split(size)
-            logits = torch.cat([model(part.to(device, non_blocking=True)) for part in parts])
-            out[done : done + n] = logits.float().cpu().numpy().reshape(n, patches.count)
-            done += n
-            if ticker is not None:
-                ticker.advance(n)
-    return out
+    out = np.empty(int(patches.offsets[-1]), dtype=np.float32)
+    kept: list[NDArray[np.float32]] = []
+    caught: list[torch.Tensor] = []
+    hook = _catch(model, caught) if features else None
+    done = patch = 0
+    try:
+        with torch.inference_mode():
+            for batch, n in loader:  # patches x 1 x S x S
+                caught.clear()
+                parts = batch.split(size)
+                logits = torch.cat([model(part.to(device, non_blocking=True)) for part in parts])
+                out[patch : patch + len(batch)] = logits.float().cpu().numpy()
+                if features:
+                    of_patches = torch.cat(caught).float().cpu().numpy()
+                    kept.append(_of(features, of_patches, sizes[done : done + n]))
+                done, patch = done + n, patch + len(batch)
+                if ticker is not None:
+                    ticker.advance(n)
+    finally:
+        if hook is not None:
+            hook.remove()
+    return out, np.concatenate(kept) if kept else None
+
+
+def _stacked(stacks: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, int]:
+    """The patches of several slices, which may differ in number, and how many slices there are."""
+    return torch.from_numpy(np.concatenate(stacks)), len(stacks)
+
+
+def _catch(model: nn.Module, caught: list[torch.Tensor]) -> torch.utils.hooks.RemovableHandle:
+    """Keep what ``model.encoder`` gives at each call."""
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise PluginError(
+            f"the classifier {type(model).__name__} has no encoder, so that it has no features",
+            hint="choose an aggregator of logits",
+        )
+    return encoder.register_forward_hook(lambda module, args, output: caught.append(output))
+
+
+def _of(
+    features: FeaturesOf, of_patches: NDArray[np.float32], sizes: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    if features == "patch":
+        return of_patches
+    starts = np.cumsum(sizes) - sizes
+    return np.asarray(np.add.reduceat(of_patches, starts) / sizes[:, None], dtype=np.float32)
 
 
 def single_device(accelerator: str) -> torch.device:
@@ -130,27 +197,53 @@ def single_device(accelerator: str) -> torch.device:
     return device
 
 
-def _table(labelled: Labelled, patches: FixedPatches, logits: NDArray[np.float32]) -> pa.Table:
+def _table(labelled: Labelled, patches: Patches, logits: NDArray[np.float32]) -> pa.Table:
     cohort = labelled.slices.cohort
     volumes = [cohort[ref.volume] for ref in patches.refs]
+    corners = patches.places()
     columns = {
         "volume": [v.id for v in volumes],
         "patient": [v.patient for v in volumes],
         "study": [v.study for v in volumes],
         "view": [v.view for v in volumes],
         "label": [int(v.label) for v in volumes],
-        "z": [ref.z for ref in patches.refs],
         "n_slices": [v.n_slices for v in volumes],
+        "rows": [v.rows for v in volumes],
+        "columns": [v.columns for v in volumes],
+        "z": [ref.z for ref in patches.refs],
         "abnormal": np.concatenate([*labelled.abnormal, np.zeros(0, dtype=np.bool_)]),
-        "logits": _lists(logits, pa.float32()),
-        "y": _lists(patches.corners[:, :, 0], pa.int32()),
-        "x": _lists(patches.corners[:, :, 1], pa.int32()),
+        "boxes": [_boxes(cohort[ref.volume], ref.z) for ref in patches.refs],
+        "logits": _lists(logits, patches.offsets, pa.float32()),
+        "y": _lists(corners[:, 0], patches.offsets, pa.int32()),
+        "x": _lists(corners[:, 1], patches.offsets, pa.int32()),
     }
     return pa.table(columns, schema=SCHEMA)
 
 
-def _lists(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
-    """Rows of a matrix as a list column."""
-    n, width = values.shape
-    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * width, type=pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(values.ravel(), type=kind))
+def _boxes(volume: Volume, z: int) -> list[dict[str, object]]:
+    """The boxes that are annotated on slice ``z``."""
+    return [
+        {
+            "x": box.x,
+            "y": box.y,
+            "width": box.width,
+            "height": box.height,
+            "label": int(box.label),
+            "distortion": box.distortion,
+        }
+        for box in volume.boxes
+        if box.z == z
+    ]
+
+
+def _features(found: NDArray[np.float32], patches: Patches, of: FeaturesOf | None) -> pa.Array:
+    offsets = patches.offsets if of == "patch" else np.arange(len(patches) + 1, dtype=np.int64)
+    values = pa.array(found.astype(np.float16).ravel())
+    return pa.LargeListArray.from_arrays(pa.array(offsets * found.shape[1]), values)
+
+
+def _lists(
+    values: NDArray[np.generic], offsets: NDArray[np.int64], kind: pa.DataType
+) -> pa.ListArray:
+    """A list column: row i holds ``values[offsets[i]:offsets[i + 1]]``."""
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values, type=kind))

@@ -27,6 +27,18 @@ def gather(x: torch.Tensor) -> torch.Tensor:
     return joined
 
 
+def gather_with_gradient(x: torch.Tensor) -> torch.Tensor:
+    """`gather` that lets gradients through, to every device's share.
+
+    Where each device then computes the loss of the whole batch, the mean of the devices' gradients, which DDP takes, is
+    the gradient of one device with all of it.
+    """
+    if world_size() == 1:
+        return x
+    joined: torch.Tensor = torch.cat(dist.gather(x.contiguous()))
+    return joined
+
+
 def shuffle(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Deal the images of all devices out again at random; also gives what `unshuffle` needs (MoCo, section 3.3).
 

@@ -20,10 +20,10 @@ def feature_std(z: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def rankme(z: torch.Tensor) -> torch.Tensor:
-    """Smooth rank of the features ``(B, D)``: exp of the entropy of their normalised singular values.
+    """Effective rank of the features ``(B, D)``, from 1 (collapsed) to ``min(B, D)`` (RankMe, equations 1 and 2).
 
-    From 1, all on one line, to ``min(B, D)``. Garrido et al., RankMe, ICML 2023, equations 1 and 2; features are taken
-    as they are, neither centred nor scaled.
+    The exponential of the entropy of ``p_k = s_k / sum(s) + 1e-7``, ``s`` being the singular values of the features as
+    they are, in float32: neither centred nor normalised (Garrido et al., ICML 2023).
     """
     with torch.autocast(z.device.type, enabled=False):
         s = torch.linalg.svdvals(z.float())

@@ -17,6 +17,7 @@ from dbtssl.errors import ConfigError
 from dbtssl.nn.distributed import world_size
 
 M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B", bound=nn.Module)
 
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
@@ -95,6 +96,11 @@ def _split(old: nn.BatchNorm2d, splits: int) -> SplitBatchNorm2d:
         affine=old.affine,
         track_running_stats=old.track_running_stats,
     )
+    return take_over(old, new)
+
+
+def take_over(old: nn.Module, new: B) -> B:
+    """``new`` with parameters, buffers and mode of ``old``; of timm's `BatchNormAct2d` dropout and activation too."""
     new.load_state_dict(old.state_dict(), strict=False)
     new.train(old.training)
     new.drop = getattr(old, "drop", new.drop)

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 CHUNK = 2_000_000  # complex numbers held for a group of slices
 HANN = 2.0  # 1/mm, where the apodisation ends; calibrated with the texture (`detector`)
 EVEN = 0.8  # of the missing thickness at the rim is filled up (peripheral equalisation)
+FULL_EVEN, FULL_KNEE = 0.97, 0.15  # in the full anatomy; and softness of where it sets in
 FULL = 0.95  # of a fatty breast's attenuation counts as full thickness
 RIM = (0.25, 0.05)  # line integral where the breast begins, and softness
+FULL_OUTSIDE = (
+    0.85  # and this share outside the breast, lest the filter draws a white line round it
+)
 EVEN_SCALE = 4.0  # mm: only the smooth part is filled up, texture stays
 
 
@@ -54,7 +58,17 @@ def equalise(integrals: Tensor, slab: Slab) -> Tensor:
     weight = F.avg_pool2d(inside[None], k, ceil_mode=True).clamp_min(1e-3)
     smooth = F.avg_pool2d((integrals * inside)[None], k, ceil_mode=True) / weight
     smooth = F.interpolate(smooth, size=integrals.shape[1:], mode="bilinear")[0]
-    return integrals + EVEN * (full - smooth).clamp_min(0) * inside
+    missing = full - smooth
+    if slab.breast.pattern is None:
+        return integrals + EVEN * missing.clamp_min(0) * inside
+    filled = FULL_EVEN * FULL_KNEE * F.softplus(missing / FULL_KNEE)
+    return integrals + filled * (inside + FULL_OUTSIDE * (1 - inside))
+
+
+def silhouette(integrals: Tensor, grid: Grid) -> Tensor:
+    """Where the middle projection sees breast, 0 to 1: ``(rows, len(slab.u))``."""
+    shown = integrals[PROJECTIONS // 2, grid.margin : grid.margin + grid.rows]
+    return torch.sigmoid((shown - RIM[0]) / RIM[1])
 
 
 def filter_projections(integrals: Tensor, pixel: float, technique: Technique) -> Tensor:

@@ -8,32 +8,31 @@ of it (`acquisition`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dbtssl.phantom import lesions, noise
-from dbtssl.phantom.compression import MUSCLE_LENGTH, NIPPLE, STACK_MARGIN, Compression, compress
-from dbtssl.phantom.subject import Breast, Lesion, Positioning
+from dbtssl.phantom import innocent, lesions, noise, pectoral
+from dbtssl.phantom.compression import NIPPLE, STACK_MARGIN, Compression, compress
+from dbtssl.phantom.inclusions import Frame
+from dbtssl.phantom.subject import Breast, Innocent, Lesion, Positioning
 
 if TYPE_CHECKING:
     from dbtssl.phantom.geometry import Grid
+    from dbtssl.phantom.pattern import Pattern, Pose
 
 # 1/mm at 20 keV, rounded (Johns & Yaffe 1987: fat 0.0456, fibrous 0.0802, carcinoma 0.0844)
-FAT, GLAND, SKIN, MUSCLE = 0.045, 0.080, 0.085, 0.070
+FAT, GLAND = 0.045, 0.080
 CARCINOMA = 1.06 * GLAND  # VICTRE: density of a mass relative to gland
 GLANDULAR = 0.65  # fibroglandular tissue is itself a mixture with fat
-GRAIN = 0.08  # and varies by this share with the lobule field
 TRANSITION = (
     0.08,
     0.05,
 )  # softness of the gland's border in its field's units; and per mm of pixel
-LIGAMENT = 0.70  # fibrous share of a ligament's sheet at our resolution
 LIGAMENT_WIDTH = (0.055, 0.075)  # in units of the lobule field; and per mm of pixel
 TISSUE_SCALE = 0.62  # uncompressed over compressed length: tissue spreads under the paddle
 CELL_STEPS = 1.5  # the fields are looked up this often in a cell of the tile, at least
@@ -44,10 +43,20 @@ LIGAMENT_DEPTH = (3.0, 1.5)  # mm below which ligaments and muscle begin, and so
 SURFACE = 0.35  # softness of the breast's surface in pixels
 ENVELOPE = (3.0, 2.0)  # fall of the gland's field along s and across, from its centre
 ENVELOPE_CENTRE = (0.55, -0.08)  # (s, p): a little towards the upper outer quadrant
-MUSCLE_WEDGE = 30.0  # mm inside its edge the muscle fills the whole thickness
-MUSCLE_EDGE = (0.5, 0.6)  # softness of its edge in mm; and per mm of pixel
-MUSCLE_FAT = (0.15, 0.15)  # mean and spread of the fatty streaks between its fibres
-FIBRE = (0.10, 0.9)  # mm of the gland field per mm along and across the fibres
+
+
+class Look(NamedTuple):
+    """What differs between the tissues of the two anatomies."""
+
+    border: float  # softness of the gland's border, in `TRANSITION`
+    grain: float  # by how much gland varies with the lobule field
+    ligament: float  # fibrous share of a ligament's sheet at our resolution
+    scallop: float  # mm by which the fat below the skin is thicker in some lobules than in others
+    skin: float  # 1/mm
+
+
+PLAIN = Look(border=1.0, grain=0.08, ligament=0.70, scallop=0.0, skin=0.085)
+FULL = Look(border=0.7, grain=0.18, ligament=0.82, scallop=2.5, skin=0.062)
 
 Field: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -56,19 +65,30 @@ class Slab:
     """One compressed breast, to be sampled on the rows ``v`` and columns ``u`` that it reaches."""
 
     def __init__(
-        self, breast: Breast, lesion: Lesion | None, shape: Compression, grid: Grid
+        self,
+        breast: Breast,
+        lesion: Lesion | None,
+        shape: Compression,
+        grid: Grid,
+        pose: Pose | None = None,
+        things: Innocent | None = None,
     ) -> None:
         self.breast, self.lesion, self.shape, self.grid = breast, lesion, shape, grid
+        self.pose = pose
         n = noise.cells(grid.rows)
         self.tile = noise.tissue_tile(breast.seed, breast.twin, breast.beta, breast.lobule, n)
         self.threshold = gland_threshold(breast, n)
         self.step = max(1, round(noise.TILE / n / (CELL_STEPS * TISSUE_SCALE * grid.pixel)))
         reach = grid.scale(grid.height)
         u, v = grid.u(), grid.v()
-        self.columns = _window(u, 0.0, (shape.length + NIPPLE) * reach + 2)
+        self.columns = _window(u, 0.0, (shape.length + NIPPLE + shape.nipple) * reach + 2)
         middle, half = (shape.below - shape.above) / 2, (shape.below + shape.above) / 2
-        self.rows = _window(v, middle * reach, half * reach + 2)
+        self.rows = _window(v, middle * reach, half * reach + 2 + 5 * shape.fold)
         self.u, self.v, self.z = u[self.columns], v[self.rows], grid.z()
+        self.things = None
+        if things is not None:
+            frame = Frame(self.u, self.v, self.z, grid, shape)
+            self.things = innocent.Drawn(things, breast, lesion, frame, self.tile)
 
     def attenuation(self, k: int) -> Tensor:
         """Attenuation of slice ``k`` in 1/mm, shape ``(len(v), len(u))``."""
@@ -78,42 +98,49 @@ class Slab:
         u, v = self.u[None] / scale, self.v[:, None] / scale
         depth = self.shape.depth(u, v, z)
         gland, lobule = self._sampled(self._fields, u, v, z)
-        border = TRANSITION[0] + TRANSITION[1] * pixel
+        pattern = self.breast.pattern
+        look = PLAIN if pattern is None else FULL
+        border = look.border * (TRANSITION[0] + TRANSITION[1] * pixel)
         mixed = torch.sigmoid((gland - self.threshold) / border)
         sheet = torch.exp(-((lobule / (LIGAMENT_WIDTH[0] + LIGAMENT_WIDTH[1] * pixel)) ** 2))
         below_skin = torch.sigmoid((depth - LIGAMENT_DEPTH[0]) / LIGAMENT_DEPTH[1])
+        fat_layer = SUBCUTANEOUS[0] + look.scallop * lobule.clamp(-1.5, 1.5)
         fibrous = torch.maximum(
-            GLANDULAR * mixed * torch.sigmoid((depth - SUBCUTANEOUS[0]) / SUBCUTANEOUS[1]),
-            LIGAMENT * sheet * below_skin,
+            GLANDULAR * mixed * torch.sigmoid((depth - fat_layer) / SUBCUTANEOUS[1]),
+            look.ligament * sheet * below_skin,
         )
-        fibrous += GRAIN * mixed * lobule.clamp(-2, 2)
+        fibrous += look.grain * mixed * lobule.clamp(-2, 2)
         mu = FAT + (GLAND - FAT) * fibrous
+        if self.things is not None:
+            self.things.in_tissue(mu, k)
         self._add_lesion(mu, u, v, z)
-        mu = torch.where(depth < SKIN_THICKNESS, SKIN, mu)
+        skin = SKIN_THICKNESS if pattern is None else pattern.skin
+        mu = torch.where(depth < skin, look.skin, mu)
         self._add_muscle(mu, u, v, z, below_skin)
-        return mu * torch.sigmoid(depth / (SURFACE * pixel))
+        if self.things is None:
+            return mu * torch.sigmoid(depth / (SURFACE * pixel))
+        self.things.over_muscle(mu, k)
+        mu *= torch.sigmoid(depth / (SURFACE * pixel))
+        self.things.hard_and_outside(mu, k)
+        return mu
 
     def _fields(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
         """Gland field with its envelope, and lobule field: ``(2, len(v), len(u))``."""
         own = self._unit(u, v, z)
         drawn_from = own
         lesion = self.lesion
-        if lesion is not None and lesion.kind == "distortion":
+        if lesion is not None and lesion.drag:
             at_u, at_v, at_z = self.shape.place(lesion.at)
             du, dv, dz = u - at_u, v - at_v, z - at_z
             share = lesions.pull(lesion, du**2 + dv**2 + dz**2)
             drawn_from = self._unit(u + share * du, v + share * dv, z + share * dz)
         fields = noise.lookup(self.tile, *tissue(self.breast, *drawn_from))
-        fields[0] += envelope(*own)
+        fields[0] += envelope(self.breast.pattern, *own)
         return fields
 
-    def _streaks(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
-        """The gland field drawn out along the edge of the muscle: ``(1, len(v), len(u))``."""
-        norm = math.hypot(1.0, MUSCLE_LENGTH)
-        along = FIBRE[0] * (MUSCLE_LENGTH * v - u) / norm + ORIGIN
-        across = FIBRE[1] * (MUSCLE_LENGTH * u + v) / norm + ORIGIN
-        height = (FIBRE[1] * z).expand(along.shape)
-        return noise.lookup(self.tile[:1], along, across, height)
+    def _fibres(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
+        draw = pectoral.streaks if self.pose is None else pectoral.bundles
+        return draw(self.tile, self.shape, u, v, z)
 
     def _sampled(self, fields: Field, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
         """``fields`` at every few pixels and bilinear between: a cell of the tile is larger."""
@@ -147,32 +174,41 @@ class Slab:
         if not self.shape.muscle:
             return
         inside = self.shape.muscle_depth(u, v)
-        softness = MUSCLE_EDGE[0] + MUSCLE_EDGE[1] * self.grid.pixel
-        rows = slice(0, int((inside[:, 0] > -5 * softness).sum()))
-        columns = slice(0, int((inside[0] > -5 * softness).sum()))
+        reach = -5 * pectoral.softness(self.grid.pixel)
+        rows = slice(0, int((inside > reach).any(1).sum()))
+        top = inside[0] > reach if self.pose is None else (inside > reach).any(0)
+        columns = slice(0, int(top.sum()))
         zeta = (z - self.shape.mid) / (self.shape.thickness / 2)
-        edge = (inside[rows, columns] - MUSCLE_WEDGE * zeta.square()) / softness
-        streaks = self._sampled(self._streaks, u[:, columns], v[rows], z)[0]
-        fat = (MUSCLE_FAT[0] + MUSCLE_FAT[1] * streaks).clamp(0, 1)
+        inside = inside[rows, columns]
+        fibres = self._sampled(self._fibres, u[:, columns], v[rows], z)[0]
         part = mu[rows, columns]
-        share = torch.sigmoid(edge) * below_skin[rows, columns]
-        part += share * (MUSCLE + (FAT - MUSCLE) * fat - part)
+        share = pectoral.share(inside, zeta, self.grid.pixel, self.pose) * below_skin[rows, columns]
+        part += share * (pectoral.attenuation(fibres, inside, self.pose) - part)
 
 
 def tissue(breast: Breast, s: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Unit breast to mm of uncompressed tissue."""
     across = TISSUE_SCALE * breast.width
+    along = TISSUE_SCALE * breast.depth
+    if breast.pattern is not None:
+        along *= breast.pattern.stretch
     return (
-        s * (TISSUE_SCALE * breast.depth) + ORIGIN,
+        s * along + ORIGIN,
         p * across + ORIGIN,
         q * across + ORIGIN,
     )
 
 
-def envelope(s: Tensor, p: Tensor, q: Tensor) -> Tensor:
+def envelope(pattern: Pattern | None, s: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """How much gland gathers behind the nipple, about the axis: added to the gland field."""
-    centre_s, centre_p = ENVELOPE_CENTRE
-    return -ENVELOPE[0] * (s - centre_s) ** 2 - ENVELOPE[1] * ((p - centre_p) ** 2 + q**2)
+    if pattern is None:
+        centre_s, centre_p = ENVELOPE_CENTRE
+        return -ENVELOPE[0] * (s - centre_s) ** 2 - ENVELOPE[1] * ((p - centre_p) ** 2 + q**2)
+    centre_s, centre_p, centre_q = pattern.centre
+    fall_s, fall_p, fall_q = pattern.fall
+    return (
+        -fall_s * (s - centre_s) ** 2 - fall_p * (p - centre_p) ** 2 - fall_q * (q - centre_q) ** 2
+    )
 
 
 @lru_cache(maxsize=8)
@@ -193,7 +229,7 @@ def gland_threshold(breast: Breast, n: int) -> float:
     s, t, zeta = shape.unit(u[inside], v[inside], z[inside])
     p, q = shape.disc(s, t, zeta)
     tile = noise.tissue_tile(breast.seed, breast.twin, breast.beta, breast.lobule, n)
-    field = noise.lookup(tile[:1], *tissue(breast, s, p, q))[0] + envelope(s, p, q)
+    field = noise.lookup(tile[:1], *tissue(breast, s, p, q))[0] + envelope(breast.pattern, s, p, q)
     return torch.quantile(field, 1 - breast.density).item()
 
 

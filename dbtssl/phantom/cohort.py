@@ -25,6 +25,7 @@ from dbtssl.phantom.population import (
     Purpose,
     Woman,
     draw_breast,
+    draw_innocent,
     draw_positioning,
     draw_technique,
     draw_woman,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dbtssl.phantom.config import PhantomConfig
     from dbtssl.phantom.subject import (
         Breast,
+        Innocent,
         Lesion,
         Positioning,
         Projection,
@@ -76,6 +78,7 @@ class PlannedVolume:
     positioning: Positioning
     technique: Technique
     rotated: bool
+    innocent: Innocent | None = None  # what is no lesion; none in the plain anatomy
 
     @property
     def id(self) -> str:
@@ -150,7 +153,13 @@ def _patient(
     lesion = None
     if label is not Label.NORMAL:
         shapes = [view.shape for view in views if view.side == woman.side]
-        lesion = lesions.draw(label, config.contrast, shapes, stream(config, i, Purpose.LESION))
+        lesion = lesions.draw(
+            label,
+            config.contrast,
+            shapes,
+            stream(config, i, Purpose.LESION),
+            full=config.anatomy == "full",
+        )
     for volume, side, grid, shape, missing in views:
         if missing:
             continue
@@ -163,6 +172,7 @@ def _patient(
 
 
 def _views(config: PhantomConfig, i: int, woman: Woman, first_study: int) -> Iterator[_View]:
+    innocent = [draw_innocent(config, i, woman, side) for side in (0, 1)]
     for k, years in enumerate([0.0] if woman.years is None else [0.0, woman.years]):
         rng = stream(config, i, Purpose.STUDY, k)
         technique = draw_technique(config, rng)
@@ -171,7 +181,8 @@ def _views(config: PhantomConfig, i: int, woman: Woman, first_study: int) -> Ite
         for name, side, projection in VIEWS:
             view_rng = stream(config, i, Purpose.VIEW, k, side, projection == "mlo")
             breast = draw_breast(config, i, woman, side, years)
-            positioning = draw_positioning(config, view_rng, projection, side == 0)
+            pose_rng = stream(config, i, Purpose.POSE, k, side, projection == "mlo")
+            positioning = draw_positioning(config, view_rng, projection, side == 0, pose_rng)
             grid, shape = grid_of(config, breast, positioning)
             volume = PlannedVolume(
                 patient=f"DBT-P{i + 1:05d}",
@@ -188,5 +199,6 @@ def _views(config: PhantomConfig, i: int, woman: Woman, first_study: int) -> Ite
                 positioning=positioning,
                 technique=replace(technique, seed=int(view_rng.integers(1 << 31))),
                 rotated=bool(rotated[side]),
+                innocent=innocent[side],
             )
             yield _View(volume, side, grid, shape, name == missing)

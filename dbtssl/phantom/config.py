@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dbtssl.config import Config
+from dbtssl.config import Config, digest
 
-FORMAT = 1  # raised with every change that alters a byte of a cohort's files
+FORMAT = 2  # raised with every change that alters a byte of a cohort's files
 FIELD_OF_VIEW = 245.0  # mm along the chest wall: 2457 rows of 0.0997 mm in BCS-DBT
 COLUMNS_PER_ROW = 1996 / 2457  # the wider of the two matrices of BCS-DBT
 FINEST_SPACING = 1.0  # mm between reconstructed slices on the Selenia Dimensions
@@ -31,6 +31,11 @@ class PhantomConfig(Config):
         ge=0.5,
         le=10.0,
         description="mm between slices, 0.5 to 10; none means max(1, 512 / rows)",
+    )
+    anatomy: Literal["plain", "full"] = Field(
+        default="full",
+        description="full: with vessels, lymph nodes, cysts, islands of fat and of gland, calcifications, "
+        "moles and marker rings in ill and healthy breasts alike; plain: none of these, one build for all",
     )
     prevalence: Literal["bcs", "balanced"] = Field(
         default="balanced",
@@ -60,6 +65,14 @@ class PhantomConfig(Config):
         if not 0 <= low <= high <= 1.5:
             raise ValueError(f"contrast {self.contrast}: 0 <= low <= high <= 1.5")
         return self
+
+    @property
+    def cohort(self) -> str:
+        """Name of the cohort, from which its UIDs are made; a plain one keeps that of format 1."""
+        fields = self.model_dump(mode="json")
+        if self.anatomy == "plain":
+            del fields["anatomy"]
+        return digest(fields)
 
     @property
     def columns(self) -> int:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 SCATTER = 0.5  # scatter to primary without a grid at 5 cm (Boone); it adds noise only
 READOUT = 25.0  # variance of the electronic noise in photons^2
 EXPOSURE_CONTROL = 0.055  # 1/mm: automatic exposure keeps the counts behind the breast
-FAT_LEVEL = 0.290  # of full scale: grey level of a fatty breast
-CONTRAST = 1.45  # exponent of the display curve
 LEVELS = 1023  # 10 bits stored
 
 
@@ -54,6 +52,7 @@ def display(slices: Tensor, thickness: float, technique: Technique) -> Tensor:
     floor.
     """
     relative = slices.clamp_min(0) / (thickness * technique.floor * FAT)
-    x = FAT_LEVEL * technique.gain * relative ** (CONTRAST * technique.gamma)
+    fat_level, exponent = technique.curve
+    x = fat_level * technique.gain * relative ** (exponent * technique.gamma)
     x = x * (1 + x.square().square()).sqrt().rsqrt()  # x / (1 + x^4)^(1/4)
     return (x * LEVELS).round().to(torch.uint16)

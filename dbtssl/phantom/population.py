@@ -6,16 +6,25 @@ Nothing here knows a label. Every random number comes from (seed, patient, purpo
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from dbtssl.phantom import innocent
+from dbtssl.phantom.calcifications import VASCULAR
+from dbtssl.phantom.pattern import MUSCLE, draw_pattern, draw_pose, draw_roundness
 from dbtssl.phantom.subject import (
+    CURVE,
     FLOOR,
+    FULL_CURVE,
+    FULL_FLOOR,
+    FULL_RAMP,
     PHOTONS,
     RAMP,
     Breast,
+    Innocent,
     Positioning,
     Projection,
     Technique,
@@ -53,6 +62,9 @@ class Purpose(IntEnum):
     STUDY = 4
     VIEW = 5
     LESION = 6
+    PATTERN = 7
+    POSE = 8
+    INNOCENT = 9
 
 
 class Woman(NamedTuple):
@@ -94,7 +106,7 @@ def draw_breast(config: PhantomConfig, i: int, woman: Woman, side: int, years: f
     """Draw the left (0) or right (1) breast after ``years``: the same tissue, less dense."""
     rng = stream(config, i, Purpose.BREAST, side)
     density, depth, width = np.exp(rng.normal(0, BREAST_SD))
-    return Breast(
+    breast = Breast(
         seed=int(rng.integers(1 << 31)),
         twin=woman.twin,
         density=woman.density * float(density) * (1 - YEARLY_LOSS) ** years,
@@ -106,27 +118,41 @@ def draw_breast(config: PhantomConfig, i: int, woman: Woman, side: int, years: f
         roundness=float(rng.uniform(*ROUNDNESS)),
         lean=float(rng.normal(0, LEAN)),
     )
+    if config.anatomy == "plain":
+        return breast
+    rng = stream(config, i, Purpose.PATTERN)  # of the woman: her breasts are built alike
+    return replace(breast, pattern=draw_pattern(rng), roundness=draw_roundness(rng))
+
+
+def draw_innocent(config: PhantomConfig, i: int, woman: Woman, side: int) -> Innocent | None:
+    """Draw all in a breast that is no lesion; none in the plain anatomy."""
+    if config.anatomy == "plain":
+        return None
+    calcified = stream(config, i, Purpose.INNOCENT).random() < VASCULAR
+    rng = stream(config, i, Purpose.INNOCENT, side + 1)
+    return innocent.draw(rng, woman.density, side == 0, bool(calcified))
 
 
 def draw_technique(config: PhantomConfig, rng: Generator) -> Technique:
     """The scanner of a study: dose, kernel and display, which augmentation can hardly imitate."""
-    strength = config.nuisance
+    strength, plain = config.nuisance, config.anatomy == "plain"
     ramp, floor, gain, gamma = np.exp(strength * rng.normal(0, SCANNER_SD))
     return Technique(
         photons=PHOTONS * float(rng.uniform(*DOSE)) ** strength,
-        ramp=RAMP * float(ramp),
-        floor=FLOOR * float(floor),
+        ramp=(RAMP if plain else FULL_RAMP) * float(ramp),
+        floor=(FLOOR if plain else FULL_FLOOR) * float(floor),
         gain=float(gain),
         gamma=float(gamma),
+        curve=CURVE if plain else FULL_CURVE,
     )
 
 
 def draw_positioning(
-    config: PhantomConfig, rng: Generator, projection: Projection, left: bool
+    config: PhantomConfig, rng: Generator, projection: Projection, left: bool, pose_rng: Generator
 ) -> Positioning:
-    """Draw how a breast is placed for one view."""
+    """Draw how a breast is placed for one view; ``pose_rng`` is for what the full anatomy adds."""
     roll, squeeze, shift, pull = config.nuisance * rng.normal(0, POSITION_SD)
-    return Positioning(
+    positioning = Positioning(
         projection=projection,
         left=left,
         roll=float(roll),
@@ -135,6 +161,10 @@ def draw_positioning(
         pull=math.exp(pull),
         pectoral=float(rng.uniform(*PECTORAL)),
     )
+    if config.anatomy == "plain":
+        return positioning
+    pose = draw_pose(projection, pose_rng)
+    return replace(positioning, pose=pose, pectoral=float(pose_rng.uniform(*MUSCLE)))
 
 
 def _within(value: float, low: float, high: float) -> float:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dbtssl.phantom.acquisition import equalise, filter_projections, project, reconstruct
+from dbtssl.phantom.acquisition import (
+    equalise,
+    filter_projections,
+    project,
+    reconstruct,
+    silhouette,
+)
 from dbtssl.phantom.anatomy import Slab
 from dbtssl.phantom.cohort import PlannedVolume, grid_of
 from dbtssl.phantom.detector import display, expose
@@ -33,13 +39,16 @@ def render(
     """
     with one_thread(), torch.inference_mode():
         grid, shape = grid_of(config, volume.breast, volume.positioning)
-        slab = Slab(volume.breast, volume.lesion, shape, grid)
+        pose, things = volume.positioning.pose, volume.innocent
+        slab = Slab(volume.breast, volume.lesion, shape, grid, pose, things)
         technique = volume.technique
         integrals = expose(project(slab), shape.thickness, grid.pixel, technique)
         filtered = filter_projections(equalise(integrals, slab), grid.pixel, technique)
+        # the full anatomy's projections are filled up outside the breast too, so air is masked
+        mask = 1.0 if things is None else silhouette(integrals, grid)
         out = np.zeros((grid.n_slices, grid.rows, grid.columns), np.uint16)
         for group, slices in reconstruct(filtered, grid):
-            levels = display(slices, shape.thickness, technique)
+            levels = display(slices * mask, shape.thickness, technique)
             out[group.start : group.stop, :, slab.columns] = levels.numpy()
     if not volume.positioning.left:
         out = np.ascontiguousarray(out[:, :, ::-1])

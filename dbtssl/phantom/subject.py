@@ -7,14 +7,30 @@ point of the unit disc across. Lengths are in mm, angles in degrees, attenuation
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Kind = Literal["circumscribed", "spiculated", "distortion"]
+if TYPE_CHECKING:
+    from dbtssl.phantom.pattern import Pattern, Pose
+
+Kind = Literal["circumscribed", "lobulated", "spiculated", "distortion"]
+Benign = Literal[
+    "lymph-node",
+    "axillary-node",
+    "cyst",
+    "gland-island",
+    "fat-island",
+    "calcification",
+    "mole",
+    "marker-ring",
+]
 Projection = Literal["cc", "mlo"]
 
 PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections share about 1.3 mGy
 RAMP = 0.35  # 1/mm, where the ramp levels off
 FLOOR = 0.16  # the filter at zero frequency, which keeps the anatomy's grey levels
+CURVE = (0.290, 1.45)  # display: grey level of a fatty breast in full scales, and exponent
+FULL_RAMP, FULL_FLOOR = 0.33, 0.100  # of the full anatomy, calibrated with its display
+FULL_CURVE = (0.316, 1.12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,7 @@ class Breast:
     lobule: float = 11.0  # size of the fat lobules before compression
     roundness: float = 2.2  # exponent of the outline's superellipse
     lean: float = 0.0  # by how much the outline is wider above the nipple than below
+    pattern: Pattern | None = None  # none is the plain anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,29 @@ class Lesion:
     contrast: float = 1.0
     spicules: int = 0
     seed: int = 0
+    drag: float = 0.0  # how strongly tissue is drawn in, at contrast 1
+    core: float = 1.0  # share of the contrast that its middle has
+    margin: float = 1.0  # softness of its edge, 1 is sharp
+    flat: float = 1.0  # how many times flatter than wide it lies under the paddle
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """Something in or on a breast that is no lesion, anchored like one."""
+
+    kind: Benign
+    at: tuple[float, float, float]  # (s, p, q); of an axillary node see `lymph_nodes`
+    radius: float  # mm, the largest half axis
+    seed: int = 0  # of its shape
+
+
+@dataclass(frozen=True, slots=True)
+class Innocent:
+    """All of a breast that is no lesion: the same law in ill and healthy breasts."""
+
+    inclusions: tuple[Inclusion, ...] = ()
+    vessels: int = 0  # seed of the tree
+    calcified: bool = False  # whether a vessel's wall is
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +96,7 @@ class Positioning:
     shift: float = 0.0  # mm along the chest wall
     pull: float = 1.0  # factor of the length brought onto the detector
     pectoral: float = 0.45  # width of the muscle at the top of an MLO view, share of the length
+    pose: Pose | None = None  # none is the plain anatomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +108,5 @@ class Technique:
     floor: float = FLOOR
     gain: float = 1.0
     gamma: float = 1.0
+    curve: tuple[float, float] = CURVE
     seed: int = 0  # of the quantum noise

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dbtssl import __version__
-from dbtssl.config import canonical_json, digest
+from dbtssl.config import canonical_json
 from dbtssl.data.phantom_source import MARKER
 from dbtssl.data.workers import Interrupted, cores, each
 from dbtssl.errors import DataError
@@ -27,6 +27,7 @@ from dbtssl.phantom.config import FORMAT
 from dbtssl.phantom.dicom import write_dicom
 from dbtssl.phantom.render import render
 from dbtssl.phantom.tables import classic_path, tables
+from dbtssl.phantom.truth import FILE, truth
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def write_cohort(config: PhantomConfig, out: Path, jobs: int | None = None) -> N
 
 def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) -> None:
     volumes = plan(config)
-    cohort = digest(config)
+    cohort = config.cohort
     _write_text(out / STARTED, _text(note))
     left = [v for v in volumes if not (out / classic_path(cohort, v)).exists()]
     patients = {name: tuple(group) for name, group in groupby(left, key=lambda v: v.patient)}
@@ -81,6 +82,7 @@ def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) ->
                 ticker.advance(written)
     for name, text in tables(cohort, volumes).items():
         _write_text(out / name, text)
+    _write_text(out / FILE, truth(config, volumes))
     (out / STARTED).replace(out / NOTE)
 
 

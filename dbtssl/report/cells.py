@@ -5,15 +5,16 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
+    from dbtssl.evaluation.comparison import Difference
     from dbtssl.evaluation.values import Value
-    from dbtssl.report.table import TableRow
+    from dbtssl.report.table import Cell, TableRow
 
-METRIC_NAMES = {name: name.upper() for name in METRICS}
-# NPV runs from 99.5 to 100 % at a prevalence of 1 %, so one decimal would not tell two rows apart.
-DECIMALS = dict.fromkeys(METRICS, 1) | {"npv": 2}
+METRIC_NAMES = {name: metric.label for name, metric in CATALOGUE.items()}
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+"""Stars of a Holm-corrected p below each bound; no other p has any."""
 
 
 def clean(text: str) -> str:
@@ -23,22 +24,70 @@ def clean(text: str) -> str:
 
 
 def value_text(metric: str, value: Value) -> str:
-    """``84.2`` in percent, or nothing."""
-    return "" if value.value is None else f"{100 * value.value:.{DECIMALS[metric]}f}"
+    """``84.2`` in percent where the metric is a share, else the number; or nothing."""
+    return "" if value.value is None else CATALOGUE[metric].show(value.value)
 
 
 def interval_text(metric: str, value: Value) -> str:
-    """``[77.1, 90.5]`` in percent, or nothing."""
+    """``[77.1, 90.5]``, or nothing."""
     if value.low is None or value.high is None:
         return ""
-    digits = DECIMALS[metric]
-    return f"[{100 * value.low:.{digits}f}, {100 * value.high:.{digits}f}]"
+    show = CATALOGUE[metric].show
+    return f"[{show(value.low)}, {show(value.high)}]"
+
+
+def spread_text(metric: str, cell: Cell) -> str:
+    """``± 1.3``: the standard deviation over seeds; or nothing."""
+    return "" if cell.sd is None else f"± {CATALOGUE[metric].show(cell.sd)}"
+
+
+def below_text(metric: str, cell: Cell) -> str:
+    """What belongs to a value: the standard deviation over seeds, else the interval."""
+    return spread_text(metric, cell) or interval_text(metric, cell.value)
+
+
+def difference_text(difference: Difference | None) -> str:
+    """``+6.2``, in points of percent for a share; nothing where there is no difference."""
+    if difference is None or difference.difference is None:
+        return ""
+    text = CATALOGUE[difference.metric].show(difference.difference)
+    return _signed(text)
+
+
+def difference_interval(difference: Difference | None) -> str:
+    """``[-1.0, +13.4]``, or nothing."""
+    if difference is None or difference.low is None or difference.high is None:
+        return ""
+    show = CATALOGUE[difference.metric].show
+    return f"[{_signed(show(difference.low))}, {_signed(show(difference.high))}]"
+
+
+def stars_text(difference: Difference | None) -> str:
+    """Stars of the Holm-corrected p alone; nothing where there is none."""
+    if difference is None or difference.p_holm is None:
+        return ""
+    p = difference.p_holm
+    return next((stars for bound, stars in STARS if p < bound), "")
+
+
+def p_text(p: float | None) -> str:
+    """``0.032``, ``< 0.001``, or nothing."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _signed(text: str) -> str:
+    """With a sign: minus, plus, or none where the rounded number is 0."""
+    if not text.strip("-0."):
+        return text.removeprefix("-")
+    return text if text.startswith("-") else f"+{text}"
 
 
 def paper_text(row: TableRow) -> str:
     """The paper's AUC as printed there, or nothing; the other metrics' are in the CSV and JSON renderings."""
-    paper = row.cells["auc"].paper
-    return "" if paper is None else f"{paper:.2f}"
+    cell = row.cells.get("auc")
+    return "" if cell is None or cell.paper is None else f"{cell.paper:.2f}"
 
 
 def epochs_text(row: TableRow) -> str:
@@ -49,8 +98,13 @@ def epochs_text(row: TableRow) -> str:
 
 
 def seed_text(row: TableRow) -> str:
-    """The seed, or nothing for a reference."""
-    return "" if row.seed is None else f"{row.seed}"
+    """The seed, ``3 seeds``, ``2 seeds, 1 failed``, or nothing for a reference."""
+    if row.seed is not None:
+        return f"{row.seed}"
+    if not (row.seeds or row.failed_seeds):
+        return ""
+    text = f"{len(row.seeds)} seed{'' if len(row.seeds) == 1 else 's'}"
+    return f"{text}, {len(row.failed_seeds)} failed" if row.failed_seeds else text
 
 
 def counts_text(row: TableRow) -> str:
@@ -62,7 +116,10 @@ def counts_text(row: TableRow) -> str:
 
 def heading_text(row: TableRow) -> str:
     """What all rows of a group share."""
-    name = f"{row.level} level, protocol {row.protocol}, evaluation set {row.evaluation_set[:8]}"
+    of = f", {row.subgroup}" if row.subgroup else ""
+    name = (
+        f"{row.level} level{of}, protocol {row.protocol}, evaluation set {row.evaluation_set[:8]}"
+    )
     if row.n_pos is None:
         return name
     return (

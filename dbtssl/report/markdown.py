@@ -1,4 +1,4 @@
-"""The table in Markdown (GitHub's): one table a level, notes as a list."""
+"""The table in Markdown (GitHub's): one table a group, notes as a list."""
 
 from __future__ import annotations
 
@@ -6,35 +6,32 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from dbtssl.report.cells import (
-    METRIC_NAMES,
-    clean,
-    counts_text,
-    epochs_text,
-    heading_text,
-    interval_text,
-    paper_text,
-    seed_text,
-    value_text,
-)
+from dbtssl.report.cells import clean, heading_text
+from dbtssl.report.columns import METHOD, own, shared, shown_columns
 
 if TYPE_CHECKING:
-    from dbtssl.report.table import Cell, Table, TableRow
+    from collections.abc import Sequence
+
+    from dbtssl.report.columns import Column
+    from dbtssl.report.table import Table, TableRow
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
-NAMES = ("method", "backbone", "fine-tuning", "epochs")
 MARK = {"best": "**{}**", "second": "<ins>{}</ins>", "": "{}"}
+TIED = "†"
 
 
 def markdown(table: Table) -> str:
     """The whole table as Markdown text that ends in a newline."""
     parts = [f"## {escape(table.title)}"]
-    metrics = [METRIC_NAMES[m] for m in table.metrics]
-    header = [*NAMES, "seed", *metrics, "pos / neg (patients)", "paper AUC"]
-    rule = [":--"] * len(NAMES) + ["--:"] * (len(header) - len(NAMES))
     for rows in table.groups().values():
-        lines = [_cells(header), _cells(rule), *(_cells(_row(table, row)) for row in rows)]
-        parts += [f"### {escape(_heading(rows))}", "\n".join(lines)]
+        columns = shown_columns(table, rows)
+        header = [escape(column.label) for column in columns]
+        rule = ["--:" if column.numeric else ":--" for column in columns]
+        lines = [_cells(header), _cells(rule)]
+        lines += [_cells([_cell(column, row, rows) for column in columns]) for row in rows]
+        first = next((row for row in rows if row.n_pos is not None), rows[0])
+        heading = ", ".join(filter(None, [heading_text(first), *shared(rows)]))
+        parts += [f"### {escape(heading)}", "\n".join(lines)]
     parts.append("\n".join(f"* {escape(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -44,29 +41,21 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", html.escape(clean(text), quote=False))
 
 
-def _heading(rows: tuple[TableRow, ...]) -> str:
-    return heading_text(next((row for row in rows if row.n_pos is not None), rows[0]))
-
-
-def _row(table: Table, row: TableRow) -> list[str]:
-    name = escape(row.method) if row.kind == "method" else f"*{escape(row.method)}*"
-    return [
-        name,
-        escape(row.backbone),
-        escape(row.finetuner),
-        epochs_text(row),
-        seed_text(row),
-        *(_cell(metric, row.cells[metric]) for metric in table.metrics),
-        counts_text(row),
-        paper_text(row),
-    ]
-
-
-def _cell(metric: str, cell: Cell) -> str:
-    value, interval = value_text(metric, cell.value), interval_text(metric, cell.value)
-    if not value:
+def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> str:
+    if column is METHOD:
+        told = own(row, rows)
+        name = escape(row.method) if row.kind == "method" else f"*{escape(row.method)}*"
+        if row.single:
+            return f"&emsp;{escape(told)}"
+        return f"{name} ({escape(told)})" if told else name
+    text = column.text(row)
+    if not text:
         return ""
-    return " ".join(filter(None, (MARK[cell.rank].format(value), interval)))
+    text = escape(text)
+    cell = column.cell(row)
+    if cell is not None:
+        text = MARK[cell.rank].format(text) + (TIED if cell.tied else "")
+    return " ".join(filter(None, (text, column.below(row))))
 
 
 def _cells(texts: list[str]) -> str:

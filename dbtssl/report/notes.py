@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbtssl.evaluation.catalogue import DEFAULT
 from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
 from dbtssl.report.paper import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dbtssl.report.table import Entry, TableRow
+    from dbtssl.report.table import Compared, Entry, Group, TableRow
 
 ENOUGH_POSITIVE_PATIENTS = 30
 """Below it intervals are too narrow: in simulations of SIFT-DBT's test layout (21 positive patients of 843) the best of
@@ -18,17 +19,25 @@ the methods that were tried, the one used here, held the true AUC in 90 to 94 % 
 
 LEGEND = (
     "Percent. Bold is the best value, underlined the second, among the methods of one level, protocol and evaluation "
-    "set; shortcuts and all-normal are not ranked. 'volumes in the study' takes fewer volumes, and 'frames in the "
-    "volume' more frames, as the sign of an abnormality, without looking at an image; 'all-normal' calls everything "
-    "normal. 'pos / neg (patients)' counts abnormal and normal units, and the patients with an abnormal one."
+    "set; shortcuts, all-normal and single seeds of several are not ranked. 'volumes in the study' takes fewer "
+    "volumes, and 'frames in the volume' more frames, as the sign of an abnormality, without looking at an image; "
+    "'all-normal' calls everything normal."
 )
+
+SEEDS = "Several seeds: mean ± standard deviation over the seeds that finished, each seed below its mean."
 
 
 def table_notes(
-    entries: Sequence[Entry], rows: Sequence[TableRow], evaluation_sets: Mapping[str, str]
+    entries: Sequence[Entry],
+    rows: Sequence[TableRow],
+    evaluation_sets: Mapping[str, str],
+    compared: Compared,
 ) -> tuple[str, ...]:
     """All notes in order; equal ones once."""
     notes = [LEGEND]
+    if any(row.seeds for row in rows):
+        notes.append(SEEDS)
+    notes += _differences(rows, compared)
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
     notes += _strongest_shortcut(rows)
     notes += dict.fromkeys(_small_sample(rows))
@@ -43,10 +52,36 @@ def table_notes(
     return tuple(notes)
 
 
+def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:
+    """What the marks of paired tests mean, and where there is no difference, why."""
+    if any(cell.tied for row in rows for cell in row.cells.values()):
+        yield (
+            "† (shaded in LaTeX and HTML) marks what cannot be told apart from the best: the interval of the paired "
+            "difference over patients holds 0, or there are too few patients for one. It is asked of AUC and SP@; NPV, "
+            "NR and AR hang on one threshold each and are not compared."
+        )
+    if not compared.differences:
+        return
+    yield (
+        f"ΔAUC is the difference to {compared.baseline} on the same patients, in points. Stars are from Holm-corrected "
+        "tests alone: * p < 0.05, ** p < 0.01, *** p < 0.001."
+    )
+    reasons: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        d = row.differences.get("auc")
+        if d is not None and d.reason:
+            reasons.setdefault(d.reason, []).append((row.method, row.level))
+    for reason, places in reasons.items():
+        methods, levels = (_names(column) for column in zip(*places, strict=True))
+        yield f"ΔAUC of {methods} ({levels} level): {reason}."
+
+
 def _strongest_shortcut(rows: Sequence[TableRow]) -> Iterable[str]:
     """For each level, protocol and evaluation set: the shortcut of the highest AUC, and the methods not above it."""
-    shortcuts: dict[tuple[str, ...], TableRow] = {}
+    shortcuts: dict[Group, TableRow] = {}
     for row in rows:
+        if row.subgroup:
+            continue
         best = shortcuts.get(row.group)
         if row.kind == "shortcut" and _auc(row) > (_auc(best) if best else 0.5):
             shortcuts[row.group] = row
@@ -63,20 +98,26 @@ def _strongest_shortcut(rows: Sequence[TableRow]) -> Iterable[str]:
 
 
 def _auc(row: TableRow) -> float:
-    return row.cells["auc"].value.value or 0.0
+    cell = row.cells.get("auc")
+    return (cell.value.value or 0.0) if cell else 0.0
 
 
 def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:
-    """One note for each level and number of positive patients below the bound."""
+    """One note for each number of positive patients below the bound, with the levels that have so few."""
+    found: dict[int, list[str]] = {}
     for row in rows:
         count = row.n_pos_patients
-        if row.kind == "method" and count is not None and count < ENOUGH_POSITIVE_PATIENTS:
-            plural = "" if count == 1 else "s"
-            yield (
-                f"Small sample at {row.level} level: {count} positive patient{plural}. With fewer than "
-                f"{ENOUGH_POSITIVE_PATIENTS} the true value lies in the interval less often than stated: with 21, the "
-                "true AUC did in 90 to 94 % of simulated test sets instead of 95 %."
-            )
+        if row.kind != "method" or row.subgroup or count is None:
+            continue
+        if count < ENOUGH_POSITIVE_PATIENTS:
+            found.setdefault(count, []).append(row.level)
+    for count, levels in found.items():
+        plural = "" if count == 1 else "s"
+        yield (
+            f"Small sample at {_names(levels)} level: {count} positive patient{plural}. With fewer than "
+            f"{ENOUGH_POSITIVE_PATIENTS} the true value lies in the interval less often than stated: with 21, the "
+            "true AUC did in 90 to 94 % of simulated test sets instead of 95 %."
+        )
 
 
 def _undertrained(rows: Iterable[TableRow]) -> list[str]:
@@ -90,10 +131,12 @@ def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
     """One note for each reason; the fixed rule's are told by the legend."""
     found: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for row in rows:
-        if row.kind == "rule" or row.failure:
+        if row.kind == "rule" or row.failure or row.subgroup:
             continue
         for name, cell in row.cells.items():
-            if cell.value.reason:
+            if (
+                cell.value.reason and name in DEFAULT
+            ):  # the others' are in the CSV and JSON renderings
                 what = "Empty" if cell.value.value is None else "Without interval"
                 where = (METRIC_NAMES[name], row.method, row.level)
                 found.setdefault((what, cell.value.reason), []).append(where)

@@ -1,4 +1,4 @@
-"""The table as tidy CSV: one line for each row and metric, percent, for spreadsheets and scripts."""
+"""The table as tidy records, one for each row and metric, in the units that are printed, and as CSV."""
 
 from __future__ import annotations
 
@@ -6,52 +6,109 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.report.cells import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dbtssl.report.table import Table, TableRow
 
 FORMULA = ("=", "+", "-", "@")
-RUN = ("kind", "method", "backbone", "finetuner", "seed", "epochs_done", "epochs_planned", "level")
-METRIC = ("metric", "value", "low", "high", "rank", "paper", "reason")
-COUNTS = ("n_pos", "n_neg", "n_pos_patients", "n_patients", "threshold", "tp", "fp", "tn", "fn")
-SET = ("protocol", "protocol_digest", "evaluation_set", "failure")
-COLUMNS = ("title", *RUN, *METRIC, *COUNTS, *SET)
+RUN: dict[str, type] = {
+    "kind": str,
+    "method": str,
+    "backbone": str,
+    "finetuner": str,
+    "seed": int,
+    "seeds": str,
+    "failed_seeds": str,
+    "epochs_done": int,
+    "epochs_planned": int,
+    "level": str,
+    "subgroup": str,
+}
+METRIC: dict[str, type] = {
+    "metric": str,
+    "unit": str,
+    "value": float,
+    "low": float,
+    "high": float,
+    "sd": float,
+    "rank": str,
+    "tied": bool,
+    "paper": float,
+    "reason": str,
+}
+DIFFERENCE: dict[str, type] = {
+    "baseline": str,
+    "difference": float,
+    "difference_low": float,
+    "difference_high": float,
+    "p": float,
+    "p_holm": float,
+}
+COUNTS: dict[str, type] = {
+    **dict.fromkeys(("n_pos", "n_neg", "n_pos_patients", "n_patients"), int),
+    "threshold": float,
+    **dict.fromkeys(("tp", "fp", "tn", "fn"), int),
+}
+SET = dict.fromkeys(("protocol", "protocol_digest", "evaluation_set", "failure"), str)
+FIELDS: dict[str, type] = {"title": str, **RUN, **METRIC, **DIFFERENCE, **COUNTS, **SET}
+"""Names and types, in order."""
+
+
+def records(table: Table) -> Iterator[dict[str, Any]]:
+    """One record for each row and metric that it has; None is missing, text is cleaned. Names: `FIELDS`."""
+    for row in table.rows:
+        for metric in table.metrics:
+            if metric in row.cells:
+                line = {"title": table.title} | _record(row, metric)
+                yield {n: clean(line[n]) if isinstance(line[n], str) else line[n] for n in FIELDS}
 
 
 def tidy_csv(table: Table) -> str:
-    """CSV text with a header. Empty is missing; ``value``, ``low``, ``high`` and ``paper`` are in percent."""
+    """CSV text with a header. Empty is missing."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
-    for row in table.rows:
-        for metric in table.metrics:
-            line = {"title": table.title} | _line(row, metric)
-            writer.writerow({name: _guard(line[name]) for name in COLUMNS})
+    for record in records(table):
+        writer.writerow({name: _guard(value) for name, value in record.items()})
     return out.getvalue()
 
 
-def _line(row: TableRow, metric: str) -> dict[str, Any]:
-    cell = row.cells[metric]
+def _record(row: TableRow, metric: str) -> dict[str, Any]:
+    cell, d = row.cells[metric], row.differences.get(metric)
     return {name: getattr(row, name) for name in (*RUN, *COUNTS, *SET)} | {
+        "seeds": " ".join(map(str, row.seeds)),
+        "failed_seeds": " ".join(map(str, row.failed_seeds)),
         "metric": metric,
-        "value": percent(cell.value.value),
-        "low": percent(cell.value.low),
-        "high": percent(cell.value.high),
+        "unit": CATALOGUE[metric].unit,
+        "value": printed(metric, cell.value.value),
+        "low": printed(metric, cell.value.low),
+        "high": printed(metric, cell.value.high),
+        "sd": printed(metric, cell.sd),
         "rank": cell.rank,
+        "tied": cell.tied,
         "paper": cell.paper,
         "reason": cell.value.reason,
+        "baseline": d.baseline if d else "",
+        "difference": printed(metric, d.difference) if d else None,
+        "difference_low": printed(metric, d.low) if d else None,
+        "difference_high": printed(metric, d.high) if d else None,
+        "p": d.p if d else None,
+        "p_holm": d.p_holm if d else None,
     }
 
 
-def percent(share: float | None) -> float | None:
-    """A share in [0, 1] as percent, without the last binary digits."""
-    return None if share is None else round(100 * share, 6)
+def printed(metric: str, value: float | None) -> float | None:
+    """A share as percent, another number as it is, without the last binary digits."""
+    scale = 100 if CATALOGUE[metric].unit == "percent" else 1
+    return None if value is None else round(scale * value, 6)
 
 
 def _guard(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers."""
     if not isinstance(value, str):
         return value
-    text = clean(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{value}" if value.startswith(FORMULA) else value

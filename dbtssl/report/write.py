@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from dbtssl.errors import DataError
 from dbtssl.report.json_ import table_json
+from dbtssl.report.latex import latex
 from dbtssl.report.markdown import markdown
+from dbtssl.report.parquet import parquet
+from dbtssl.report.query import overview
 from dbtssl.report.terminal import plain_text
 from dbtssl.report.tidy import tidy_csv
 
@@ -18,23 +21,37 @@ if TYPE_CHECKING:
 
     from dbtssl.report.table import Table
 
-FORMATS: dict[str, Callable[[Table], str]] = {
-    "table.md": markdown,
-    "table.csv": tidy_csv,
-    "table.json": table_json,
-    "table.txt": plain_text,
+TO_READ = ("markdown", "latex", "terminal")
+FORMATS: dict[str, tuple[str, Callable[[Table], str | bytes]]] = {
+    "markdown": ("table.md", markdown),
+    "latex": ("table.tex", latex),
+    "csv": ("table.csv", tidy_csv),
+    "parquet": ("table.parquet", parquet),
+    "json": ("table.json", table_json),
+    "terminal": ("table.txt", plain_text),
 }
+"""What a user types, the file that a run leaves, and the rendering."""
+
+
+def render(table: Table, form: str) -> bytes:
+    """The table in one of `FORMATS`, as the bytes of a file."""
+    content = FORMATS[form][1](table)
+    return content.encode() if isinstance(content, str) else content
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write ``table.md``, ``.csv``, ``.json`` and ``.txt`` into ``folder``, byte-identical for equal tables.
+    """Write ``table.md``, ``.tex``, ``.csv``, ``.parquet``, ``.json`` and ``.txt`` into ``folder``, byte-identical for
+    equal tables. Those for reading leave out subgroups; the others have every row and metric.
 
     The folder is made. `DataError` where it cannot be written to; files that are there stay as they were.
     """
-    texts = {name: render(table) for name, render in FORMATS.items()}
+    contents = {
+        name: render(overview(table) if form in TO_READ else table, form)
+        for form, (name, _) in FORMATS.items()
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_replace(folder / name, text) for name, text in texts.items()]
+        return [_replace(folder / name, content) for name, content in contents.items()]
     except OSError as exc:
         raise DataError(
             f"cannot write the table to {folder}: {exc.strerror or exc}",
@@ -42,11 +59,11 @@ def write_table(table: Table, folder: Path) -> list[Path]:
         ) from None
 
 
-def _replace(path: Path, text: str) -> Path:
+def _replace(path: Path, content: bytes) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

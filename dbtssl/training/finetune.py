@@ -122,6 +122,15 @@ def train_patches(
     return model.eval()
 
 
+def validation_logits(
+    model: nn.Module, val: Labelled, run: Run, patches: int = 1
+) -> NDArray[np.float32]:
+    """Logits of the fixed patches that models are chosen on, ``(slices, patches)``; no label is read."""
+    fixed = FixedPatches(val.slices, run.patches, count=patches, seed=VAL_SEED)
+    device = single_device(run.accelerator)
+    return slice_logits(model, fixed, device=device, workers=run.workers)
+
+
 def training_mode(module: nn.Module) -> None:
     """Training mode, but evaluation mode for each submodule that has parameters and trains none of them.
 

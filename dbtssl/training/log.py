@@ -45,6 +45,13 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
         file.write(json.dumps(values) + "\n")
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All lines, none where there is no log."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def length(path: Path) -> int:
     """Bytes in the log, 0 where there is none."""
     return path.stat().st_size if path.exists() else 0

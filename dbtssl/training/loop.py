@@ -1,7 +1,7 @@
 """The pretraining loop. Fabric carries device, precision and DDP; what decides the future is in the checkpoint.
 
-torch's generators are seeded anew in each step from (seed, rank, step), and the learning rate is a function of the
-step, so neither is part of the state. The caller's global generators are left as they were.
+torch's generators are seeded anew in each step from (seed, rank, step), and learning rate and weight decay are
+functions of the step, so none of these is part of the state. The caller's global generators are left as they were.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightly.utils.scheduler import cosine_warmup_schedule
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
@@ -24,14 +23,18 @@ from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.collapse import refuse_collapse
 from dbtssl.training.log import Means, append_line, cut_back, length
+from dbtssl.training.monitors import MONITORS
+from dbtssl.training.optimizers import make_optimizer, set_rates
 from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
+from dbtssl.training.schedules import learning_rate, weight_decay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
+    from dbtssl.training.monitors import Monitor
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
@@ -61,8 +64,11 @@ def run(
     accelerator: str,
     devices: int,
     workers: int,
+    monitor: Monitor | None,
 ) -> PretrainResult:
     """See `dbtssl.training.pretrain.pretrain`."""
+    if monitor is not None:
+        monitor.check(slices.cohort)
     pairs = Pairs(slices, sampler, tuple(objective.views), seed)
     fabric = launch(accelerator, devices, config.precision)
     items = len(slices.cohort) * config.slices_per_volume
@@ -77,7 +83,7 @@ def run(
     total = config.epochs * per_epoch
 
     network = cast("nn.Module", objective)
-    training, optimizer = fabric.setup(_Training(objective), _optimizer(network, config))
+    training, optimizer = fabric.setup(_Training(objective), make_optimizer(network, config))
     means, loss = Means(), math.nan
     constant = no_partner(sampler, slices.cohort)
     if state:
@@ -88,18 +94,29 @@ def run(
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     batches = loader(pairs, order, workers, pin=bool(cuda))
     ticking = progress("pretrain", (total - start) * config.batch_size, "images")
+    watch = None
+    if monitor is not None and monitor.config.every and fabric.is_global_zero:
+        from dbtssl.training.watch import Watch  # brings scikit-learn
+
+        watch = Watch(monitor, folder, folder / LOG, fabric.device)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:
         saved = begun = time.monotonic()
         shown = 0  # images since the last line of the log
+        if watch is not None and not start:
+            watch.look(objective, 0, 0, last=False)
         for done, raw in enumerate(batches, start=start + 1):
             torch.manual_seed(step_seed(seed, fabric.global_rank, done))
-            lr = _learning_rate(config, done - 1, per_epoch, total)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            lr = learning_rate(config, done - 1, per_epoch, total)
+            set_rates(optimizer, lr, weight_decay(config, done - 1, total))
             out = training(fabric.to_device(raw))
             optimizer.zero_grad()
             fabric.backward(out["loss"])
+            if config.clip_norm is not None:
+                norm = fabric.clip_gradients(
+                    training, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
+                )
+                out["gradient_norm"] = norm  # before it was clipped
             optimizer.step()
             objective.after_step((done - 1) / max(1, total - 1))
             means.add({name: value.detach() for name, value in out.items()})
@@ -112,6 +129,8 @@ def run(
                     where = {"epoch": done // per_epoch, "step": done, "lr": lr}
                     rate = round(shown / (time.monotonic() - begun), 1)
                     append_line(folder / LOG, {**where, **values, **constant, "images_per_s": rate})
+                if watch is not None and watch.due(done // per_epoch, last=done == total):
+                    watch.look(objective, done // per_epoch, done, last=done == total)
                 refuse_collapse(fabric, objective, values, done // per_epoch)
                 begun, shown = time.monotonic(), 0
             if done == total or time.monotonic() - saved >= config.checkpoint_every:
@@ -125,6 +144,7 @@ def run(
                         "means": means.state_dict(),
                         "loss": loss,
                         "log_bytes": length(folder / LOG),
+                        "monitors_bytes": length(folder / MONITORS),
                     }
                     save_checkpoint(folder / CHECKPOINT, state)
                 saved = time.monotonic()
@@ -144,6 +164,7 @@ def _restore(folder: Path, identity: str) -> dict[str, Any] | None:
             hint=f"choose another folder, or delete {folder / CHECKPOINT} to start anew",
         )
     cut_back(folder / LOG, state["log_bytes"] if state else 0)
+    cut_back(folder / MONITORS, state.get("monitors_bytes", 0) if state else 0)
     return state
 
 
@@ -191,28 +212,6 @@ def _finite(means: Means, step: int, lr: float) -> dict[str, float]:
             "the last checkpoint is from before and is kept",
         )
     return values
-
-
-def _learning_rate(config: PretrainConfig, step: int, per_epoch: int, total: int) -> float:
-    """Cosine from ``lr`` to ``min_lr`` after a linear rise (SGDR without restarts; MoCo v2)."""
-    rate: float = cosine_warmup_schedule(
-        step=step,
-        max_steps=total,
-        start_value=config.lr,
-        end_value=config.min_lr,
-        warmup_steps=round(config.warmup_epochs * per_epoch),
-        warmup_start_value=0.0,
-    )
-    return float(rate)
-
-
-def _optimizer(network: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        trained, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
 
 
 def _identity(

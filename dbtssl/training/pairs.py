@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dbtssl.data.records import SliceRef
 from dbtssl.interfaces import Batch
-from dbtssl.views.crops import check_views, cut, draw_places
+from dbtssl.views.crops import check_views, cut, draw_places, pixel_size
 from dbtssl.views.photometry import photometry
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class RawBatch(TypedDict):
     volume: list[torch.Tensor]
     breast: list[torch.Tensor]
     patient: list[torch.Tensor]
+    z: list[torch.Tensor]
+    pixel: list[torch.Tensor]
     seeds: list[torch.Tensor]
     same_slice: torch.Tensor
 
@@ -63,6 +65,8 @@ class Pairs(Dataset[RawBatch]):
         images = [np.empty((n, 1, *shape), dtype=np.float32) for shape in shapes]
         tissue = [np.empty((n, 1, *shape), dtype=np.bool_) for shape in shapes]
         volume = np.empty((len(shapes), n), dtype=np.int64)
+        z = np.empty((len(shapes), n), dtype=np.int64)
+        pixel = np.empty((len(shapes), n, 2), dtype=np.float32)
         seeds = np.empty((len(shapes), n), dtype=np.int64)
         same_slice = np.empty(n, dtype=np.float32)
         for row, (epoch, item) in enumerate(where):
@@ -75,7 +79,8 @@ class Pairs(Dataset[RawBatch]):
             for v, (view, place) in enumerate(zip(self.views, places, strict=True)):
                 ref = anchor if view.of == "anchor" else positive
                 images[v][row, 0], tissue[v][row, 0] = cut(place, shapes[v], ref, self.slices)
-                volume[v, row] = ref.volume
+                volume[v, row], z[v, row] = ref.volume, ref.z
+                pixel[v, row] = pixel_size(place, shapes[v], cohort[ref.volume].rows)
             seeds[:, row] = rng.integers(2**63, size=len(shapes))
         return {
             "views": [torch.from_numpy(x) for x in images],
@@ -83,6 +88,8 @@ class Pairs(Dataset[RawBatch]):
             "volume": [torch.from_numpy(x) for x in volume],
             "breast": [torch.from_numpy(cohort.breast_ids[x]) for x in volume],
             "patient": [torch.from_numpy(cohort.patient_ids[x]) for x in volume],
+            "z": [torch.from_numpy(x) for x in z],
+            "pixel": [torch.from_numpy(x) for x in pixel],
             "seeds": [torch.from_numpy(x) for x in seeds],
             "same_slice": torch.from_numpy(same_slice),
         }
@@ -134,8 +141,8 @@ def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
         photometry(x, view.photometry, seeds)
         for x, view, seeds in zip(raw["views"], views, raw["seeds"], strict=True)
     ]
-    ids = (tuple(raw[key]) for key in ("volume", "breast", "patient", "seeds"))
-    return Batch(tuple(images), tuple(raw["tissue"]), *ids)
+    where = (tuple(raw[key]) for key in ("volume", "breast", "patient", "seeds", "z", "pixel"))
+    return Batch(tuple(images), tuple(raw["tissue"]), *where)
 
 
 def no_partner(sampler: interfaces.Sampler, cohort: Cohort) -> dict[str, float]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
+    from dbtssl.training.monitors import Monitor
 
 
 class PretrainConfig(Config):
@@ -21,7 +22,8 @@ class PretrainConfig(Config):
 
     One epoch shows ``slices_per_volume`` random slices of each training volume, in an order drawn anew each epoch; the
     last partial batch is dropped. The learning rate falls as a cosine, step by step, from ``lr`` to ``min_lr``, after a
-    linear rise over ``warmup_epochs``.
+    linear rise over ``warmup_epochs``. *Biases and norms* are all parameters of one dimension, biases, and what timm
+    leaves out of weight decay: position embeddings and tokens.
     """
 
     epochs: int = Field(default=200, ge=1, description="passes over the training volumes")
@@ -29,12 +31,31 @@ class PretrainConfig(Config):
     slices_per_volume: int = Field(
         default=1, ge=1, description="random anchor slices of a volume in an epoch"
     )
-    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="the optimiser")
+    optimizer: Literal["sgd", "adamw", "lars"] = Field(default="sgd", description="the optimiser")
     lr: float = Field(
         default=0.015, gt=0, description="highest learning rate, not scaled by the batch"
     )
-    weight_decay: float = Field(default=1e-4, ge=0, description="on every parameter")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd; adamw does not read it")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay, at first")
+    weight_decay_end: float | None = Field(
+        default=None,
+        ge=0,
+        description="weight decay of the last step, along a cosine; none: constant",
+    )
+    decay_bias_norm: bool = Field(
+        default=True,
+        description="weight decay on biases and norms too; false leaves them out, and out of the scaling of lars",
+    )
+    bias_norm_lr: float = Field(
+        default=1.0, gt=0, description="factor of the learning rate for biases and norms"
+    )
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="of sgd and lars; adamw does not read it"
+    )
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest norm of the gradient of all parameters together; none: not clipped",
+    )
     warmup_epochs: float = Field(default=0.0, ge=0, description="epochs of linear rise from 0")
     min_lr: float = Field(default=0.0, ge=0, description="learning rate of the last step")
     precision: Literal["32-true", "bf16-mixed"] = Field(
@@ -50,6 +71,8 @@ class PretrainConfig(Config):
             raise ValueError(f"warmup_epochs of at most epochs ({self.epochs})")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr of at most lr ({self.lr})")
+        if self.optimizer == "lars" and not (self.weight_decay and self.weight_decay_end != 0):
+            raise ValueError("a weight decay above 0 with lars: it scales only what decays")
         return self
 
 
@@ -73,17 +96,23 @@ def pretrain(
     accelerator: str = "auto",
     devices: int = 1,
     workers: int = 0,
+    monitor: Monitor | None = None,
 ) -> PretrainResult:
     """Train ``objective`` in place on pairs of ``slices``; afterwards it is on the CPU.
 
     ``folder`` gets ``checkpoint.pt`` and ``log.jsonl`` (one line an epoch). Called again with the same folder it goes
     on where the checkpoint is, and ends with the same weights, on a CPU bit for bit; the caller builds the objective
     anew, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
-    every process calls this function, process 0's weights count, and it alone writes. No label is read.
+    every process calls this function, process 0's weights count, and it alone writes. No label is trained on.
+
+    ``monitor`` measures the encoder on validation patients as it goes, and changes nothing of the result;
+    ``monitors.jsonl`` and ``monitors.png`` in ``folder`` then tell of it, and so do event files where it says so.
 
     Raises `ConfigError` for a batch larger than an epoch or a checkpoint of another run, and `DbtsslError` for a loss
     that is not finite or a disk that is full.
     """
     from dbtssl.training.loop import run
 
-    return run(objective, sampler, slices, config, seed, folder, accelerator, devices, workers)
+    return run(
+        objective, sampler, slices, config, seed, folder, accelerator, devices, workers, monitor
+    )

@@ -131,6 +131,12 @@ def cut(
     return np.asarray(image, dtype=np.float32), np.asarray(tissue) >= 128
 
 
+def pixel_size(place: Place, shape: tuple[int, int], rows: int) -> tuple[float, float]:
+    """Height and width of a pixel of the view, in heights of its slice, which has ``rows`` pixels."""
+    rect = place.rect
+    return (rect.y1 - rect.y0) / (shape[0] * rows), (rect.x1 - rect.x0) / (shape[1] * rows)
+
+
 def _fit(
     image: Image.Image, shape: tuple[int, int], place: Place, turn: Image.Resampling
 ) -> Image.Image:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dbtssl.cli.main import main
+from dbtssl.evaluation.values import Score
 from dbtssl.report.table import PHANTOM
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,14 @@ def test_methods_and_references_stand_at_both_levels(out):
     ]
     for level in ("slice", "volume"):
         assert [r["method"] for r in rows(out) if r["level"] == level] == expected
+
+
+def test_the_monitors_of_each_pretraining_stand_beside_the_table(out):
+    plots = sorted(path.name for path in (out / "smoke" / "monitors").iterdir())
+    assert plots == ["moco-v2-seed-0.png", "sift-dbt-seed-0.png"]
+    for folder in (out / "store").glob("pretrain/*/*"):
+        lines = (folder / "monitors.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [0, 2]
 
 
 def test_no_cell_is_nan(out):
@@ -138,6 +147,84 @@ def test_the_plugin_of_the_contributing_page_becomes_a_row(out, tmp_path, capsys
     assert (made, found) == (4, 4)  # data and random-init were there
     methods = [r["method"] for r in rows(out, "with-plugin") if r["level"] == "slice"]
     assert methods[:2] == ["random-init", "any-slice"]
+
+
+def scores(out: Path, name: str) -> dict[str, Score]:
+    record = json.loads((out / name / "benchmark.json").read_text())
+    found = {}
+    for row in record["rows"]:
+        path = out / "store" / "score" / row["score"][:2] / row["score"] / "score.json"
+        found[row["method"]] = Score.from_json(path.read_text())
+    return found
+
+
+def test_the_score_of_a_stored_prediction_is_the_benchmarks(out, capsys):
+    """`dbtssl score` on the files in the store gives the rows of the table again."""
+    record = json.loads((out / "smoke" / "benchmark.json").read_text())
+    key = next(
+        s["key"]
+        for s in record["stages"]
+        if (s["stage"], s["of"]) == ("predict", "moco-v2, seed 0")
+    )
+    folder = out / "store" / "predict" / key[:2] / key
+    capsys.readouterr()
+    assert call("score", folder / "test.parquet", "--val", folder / "val.parquet", "--json") == 0
+    found = Score.from_json(capsys.readouterr().out)
+    assert found == scores(out, "smoke")["moco-v2"]
+    assert found.phantom
+    assert [(x.level, x.patches) for x in found.patch_curve][-1] == ("volume", 3)
+    assert (found.looked.n_volumes, found.looked.n_slices) == (3, 3)
+
+
+def test_a_lattice_and_a_run_in_z_share_the_training(out, capsys):
+    change = (
+        "name=grid",
+        "predict.inference=grid",
+        "aggregate.slice=z-run",
+        "aggregate.options.slice.window=5",
+    )
+    args = [word for x in change for word in ("--set", x)]
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    assert stages(capsys.readouterr().err) == (6, 6)  # predict and score of three rows
+    found = scores(out, "grid")["random-init"]
+    assert (found.inference, found.volume_aggregator, found.patch_curve) == ("grid", "ZRun", ())
+    smoke = scores(out, "smoke")["random-init"]
+    assert [r.evaluation_set for r in found.rows] == [r.evaluation_set for r in smoke.rows]
+    assert found.rows[0].values["auc"] != smoke.rows[0].values["auc"]
+
+
+def test_attention_learns_from_the_training_patients(out, capsys):
+    change = (
+        "name=attention",
+        'methods=["moco-v2"]',
+        "aggregate.slice=attention",
+        "aggregate.options.slice.steps=10",
+    )
+    args = [word for x in change for word in ("--set", x)]
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    assert stages(capsys.readouterr().err) == (2, 3)
+    key = json.loads((out / "attention" / "benchmark.json").read_text())["rows"][0]["score"]
+    folder = out / "store" / "score" / key[:2] / key
+    assert (folder / "aggregators.safetensors").is_file()
+    predicted = json.loads((folder / "manifest.json").read_text())["parents"]["predict"]
+    assert predicted
+    slices = [r for r in scores(out, "attention")["moco-v2"].rows if r.level == "slice"]
+    assert slices == [r for r in scores(out, "smoke")["moco-v2"].rows if r.level == "slice"]
+
+
+def test_as_published_is_a_diagnostic_that_is_not_ranked(out):
+    change = ("name=published", "protocol=as-published", 'methods=["random-init"]')
+    args = [word for x in change for word in ("--set", x)]
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    for row in rows(out, "published"):
+        assert {cell["rank"] for cell in row["cells"].values()} == {""}
+    for score in scores(out, "published").values():
+        assert score.inference == "oracle"
+        assert all(r.diagnostic for r in score.rows)
+        assert {r.threshold for r in score.rows if r.level == "slice" and r.kind == "method"} == {0}
+    assert "DIAGNOSTIC, NEVER RANKED" in (out / "published" / "table.md").read_text()
+    ranked = {cell["rank"] for row in rows(out) for cell in row["cells"].values()}
+    assert ranked == {"", "best", "second"}
 
 
 @pytest.mark.skipif(not MINI_TREE.is_dir(), reason="real BCS-DBT files lie outside the project")

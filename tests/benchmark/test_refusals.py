@@ -203,3 +203,26 @@ def test_full_disk(refuse, tree, monkeypatch):
 
     monkeypatch.setattr("dbtssl.benchmark.store.os.fsync", full)
     assert "disk is full" in refuse("--data", f"phantom:{tree}")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('[aggregate]\npatch = "z-run"\n', "aggregator 'z-run' works at level volume, not slice"),
+        ('[aggregate]\nbreast = "attention"\n', "aggregator 'attention' learns or needs features"),
+        ("[aggregate.options.patch]\nk = 3\n", "aggregate.options.patch.k: unknown key"),
+        ("[aggregate.options.pach]\nk = 3\n", "aggregate.options.pach"),
+        ('[aggregate]\nslice = "attenshun"\n', "Did you mean 'attention'"),
+    ],
+)
+def test_aggregators_that_cannot_be_used(refuse, table, message):
+    assert message in refuse(spec=SPEC + table)
+
+
+def test_a_lattice_under_the_protocol_that_places_patches_itself(refuse):
+    text = refuse("--set", "predict.inference=grid", "--set", "protocol=as-published")
+    assert "protocol 'as-published' places the patches itself" in text
+
+
+def test_overlap_means_nothing_for_random_patches(refuse):
+    assert 'overlap is of inference = "grid"' in refuse("--set", "predict.overlap=0.2")

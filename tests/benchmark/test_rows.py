@@ -5,7 +5,7 @@ import pytest
 from dbtssl.benchmark.record import request_digest
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import _backbone_key
+from dbtssl.benchmark.stages import backbone_key
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
 from dbtssl.plugins import add_plugin_file, registry
@@ -22,6 +22,14 @@ METHOD = Method(
         "wrong": {"finetune": {"epochs": 7}},
     },
 )
+WARM = Method(
+    summary="with a warm-up",
+    objective="moco-v2",
+    sampler="same-slice",
+    objective_config={"crop_size": 64},
+    pretrain={"epochs": 100, "warmup_epochs": 10.0},
+    presets={"brief": {"pretrain": {"epochs": 20}}},
+)
 
 
 def tiny(*, pretrained, in_chans, num_classes, width=4):
@@ -35,6 +43,7 @@ def tiny(*, pretrained, in_chans, num_classes, width=4):
 @hookimpl
 def register_components(register):
     register("method", "toy", f"{__name__}:METHOD", METHOD.summary)
+    register("method", "warm", f"{__name__}:WARM", WARM.summary)
     register("backbone", "tiny-net", f"{__name__}:tiny", "one convolution")
 """
 
@@ -83,6 +92,28 @@ def test_layers_of_settings_win_in_order():
     assert (row.pretrain.epochs, row.pretrain.lr) == (3, 0.25)  # the spec, then the row
     assert row.pretrain.weight_decay == 1e-4  # the method
     assert row.planned_epochs == 4000
+
+
+@pytest.mark.parametrize(("preset", "planned"), [("", 4000), ("as-released", 4000), ("medaug", 20)])
+def test_planned_epochs_are_those_of_the_rows_preset(preset, planned):
+    changes = {"preset": preset, "objective": {"crop_size": 64}}
+    spec = make_spec(methods=["medaug"], pretrain={"epochs": 3}, method={"medaug": changes})
+    row = resolve(spec).rows[0]
+    assert (row.pretrain.epochs, row.planned_epochs) == (3, planned)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_warm_up_keeps_its_share_of_the_presets_epochs():
+    """The method plans 10 of 100 epochs of warm-up; its preset trains 20 epochs and leaves the 10 as they are."""
+    for epochs, preset, expected in (
+        (None, "", 10.0),
+        (None, "brief", 10.0),
+        (10, "", 1.0),
+        (10, "brief", 5.0),
+    ):
+        changes = {"pretrain": {"epochs": epochs}} if epochs else {}
+        spec = make_spec(methods=["warm"], method={"warm": {"preset": preset}}, **changes)
+        assert resolve(spec).rows[0].pretrain.warmup_epochs == expected
 
 
 @pytest.mark.usefixtures("plugin")
@@ -150,9 +181,9 @@ def test_views_are_tried_in_their_own_shape(tmp_path):
 def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
     spec = make_spec(backbone={"name": "tiny-net", "args": {}})
     row = resolve(spec).rows[0]
-    before = request_digest(spec), _backbone_key(row)["code"]
+    before = request_digest(spec), backbone_key(row)["code"]
     plugin.write_text(PLUGIN.replace("VALUE = 1", "VALUE = 2"))
-    after = request_digest(spec), _backbone_key(row)["code"]
+    after = request_digest(spec), backbone_key(row)["code"]
     assert before[0] != after[0]
     assert before[1] != after[1]
 

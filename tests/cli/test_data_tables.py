@@ -34,6 +34,19 @@ def test_counts_stand_beside_the_published_ones(folder):
     assert "train is not as published: patients 2 for 4,362," in result.output
 
 
+def test_three_splits_fit_into_80_columns(folder):
+    for split in ("validation", "test"):
+        text = LABELS.replace("P1", f"{split}1").replace("P2", f"{split}2")
+        (folder / f"labels {split}.csv").write_text(text)
+        text = BOXES.replace("P2", f"{split}2")
+        (folder / f"boxes {split}.csv").write_text(text)
+    words = ["data", "tables", str(folder)]
+    lines = CliRunner().invoke(main, words, env={"COLUMNS": "80"}).output.splitlines()
+    assert lines[1].split() == [
+        *("train", "published", "validation", "published", "test", "published")
+    ]
+
+
 def test_json(folder):
     data = json.loads(run(folder, "--json").output)
     (split,) = data["splits"]

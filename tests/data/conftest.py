@@ -142,6 +142,26 @@ def small_tree(tree):
     return tree
 
 
+PEAK = """
+import re
+from pathlib import Path
+
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.fixture(scope="session")
+def peak_memory():
+    """Source of ``peak()``, the most bytes of memory that its process has had.
+
+    Not ``ru_maxrss``: Linux lets a process begin with what its parent has had, and pytest may have had anything.
+    """
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the peak of a process' memory is known on Linux only")
+    return PEAK
+
+
 @pytest.fixture(scope="session")
 def dicom_writer():
     return write_dicom

@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from dbtssl.data import download as module
+from dbtssl.data.disk_space import gigabytes
 from dbtssl.data.download import (
     BATCH,
     LOCK,
@@ -18,7 +19,6 @@ from dbtssl.data.download import (
     download,
     folder_of,
     free_space,
-    gigabytes,
     idc_fetch,
     is_there,
     make_plan,

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dbtssl.data import download_index
-from dbtssl.data.download import gigabytes, total
+from dbtssl.data.disk_space import gigabytes
+from dbtssl.data.download import total
 from dbtssl.data.download_index import (
     COLLECTION_ID,
     Index,

@@ -6,9 +6,12 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dbtssl.cli.main import main
 from dbtssl.data.folder_source import SliceFolder
@@ -185,6 +188,39 @@ def test_a_multi_frame_file_is_no_slice(tmp_path, dicom_writer, make_breast):
     assert "bcs-dbt" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("harm", "match"),
+    [
+        ("size", "frames of 65535 x 65535, the header says 150 x 120"),
+        ("hole", "cannot be read as a slice"),
+        ("bits", "a value of .*, the header says 7 bits"),
+        ("deflated", "a deflated file"),
+    ],
+)
+def test_damaged_dicom_slices_are_refused(tmp_path, dicom_writer, make_breast, harm, match):
+    """Before memory is taken for what they claim, and where the codec would not notice."""
+    path = dicom_writer(tmp_path / "a.dcm", make_breast(n=1)[0], compress=True)
+    ds = pydicom.dcmread(path)
+    stream = next(generate_frames(ds.PixelData, number_of_frames=1))
+    if harm == "size":
+        huge = (65535).to_bytes(4, "big") * 2  # of the image and of its tile
+        stream = stream[:8] + huge + stream[16:24] + huge + stream[32:]
+    elif harm == "hole":
+        stream = stream[:3000] + bytes(5000) + stream[8000:]
+    elif harm == "bits":
+        ds.BitsStored = 7
+    ds.PixelData = encapsulate([stream])
+    if harm == "deflated":
+        ds.decompress()
+        ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path)
+    folder = Folder(tmp_path)
+    folder.rows.append(["a.dcm", "P", "S", "l", "cc", 0, "normal", *[""] * 4])
+    reader = SliceFolder().volumes(folder.write())[0].reader
+    with pytest.raises(DataError, match=match):
+        list(reader.frames())
+
+
 def damaged(path, kind):
     whole = path.read_bytes()
     if kind == "empty":
@@ -311,6 +347,12 @@ def test_the_table_is_found_or_named(folder, tmp_path):
     refused(folder.root, "found other.csv, slices.csv")
     assert len(SliceFolder(table="other.csv").volumes(folder.root)) == 2
     refused(folder.root, "expected one table third.csv, found none", table="third.csv")
+
+
+def test_what_macos_leaves_beside_the_table_is_no_table(folder):
+    expected = SliceFolder().volumes(folder.root)
+    (folder.root / "._slices.csv").write_bytes(b"\0\x05\x16\x07")
+    assert SliceFolder().volumes(folder.root) == expected
 
 
 def test_bytes_that_are_no_text_are_refused(folder):

@@ -83,6 +83,25 @@ def test_splits_are_put_together(small_tree, tmp_path):
     assert Key("P9", "S1", "lcc") in tables.boxes
 
 
+def test_tables_behind_a_link_are_found_and_a_loop_ends(small_tree, tmp_path):
+    expected = read_tables(small_tree.root)
+    (tmp_path / "tables").mkdir()
+    for path in small_tree.root.glob("*.csv"):
+        path.rename(tmp_path / "tables" / path.name)
+    (small_tree.root / "tables").symlink_to("../tables", target_is_directory=True)
+    (small_tree.root / "loop").symlink_to(".", target_is_directory=True)
+    assert read_tables(small_tree.root) == expected
+
+
+@pytest.mark.parametrize("place", ["._{}", ".ipynb_checkpoints/{}", "__MACOSX/._{}"])
+def test_what_other_programs_leave_behind_is_no_table(small_tree, place):
+    expected = read_tables(small_tree.root)
+    left = small_tree.root / place.format("BCS-DBT-labels-train-v2.csv")
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"\0\x05\x16\x07\0\x02\0\0Mac OS X")
+    assert read_tables(small_tree.root) == expected
+
+
 def test_other_csv_files_are_left_alone(small_tree):
     (small_tree.root / "notes.csv").write_text("a,b\n")
     (small_tree.root / "BCS-DBT_boxes_v2.csv").write_text("a,b\n")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import beta, binomtest, norm
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 
 from dbtssl.evaluation.clustered import (
     clustered_covariance,
@@ -10,9 +10,7 @@ from dbtssl.evaluation.clustered import (
     logit_t_interval,
     patient_draws,
     proportion_interval,
-    specificity_draws,
 )
-from dbtssl.evaluation.operating_points import specificity_at
 
 
 def clustered_case(seed, patients=30, positives=8, mixed=False):
@@ -145,38 +143,6 @@ def test_patients_are_drawn_within_their_stratum():
     np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)
     assert len(np.unique(weights, axis=0)) > 5
     np.testing.assert_array_equal(weights, patient_draws(abnormal, ids, draws=50))
-
-
-@pytest.mark.parametrize("rule", ["at-least", "interpolated", "nearest"])
-@pytest.mark.parametrize("ties", [False, True])
-def test_specificity_of_a_draw_is_that_of_the_copied_data(rule, ties, monkeypatch):
-    """Each draw is also made by hand, repeating every unit as often as its patient; in more than one block."""
-    monkeypatch.setattr("dbtssl.evaluation.clustered.BLOCK_BYTES", 1000)
-    abnormal, scores, ids = clustered_case(7, mixed=True)
-    scores = np.round(scores) if ties else scores
-    weights = patient_draws(abnormal, ids, draws=20)
-    got = specificity_draws(abnormal, scores, ids, weights, 0.8, rule)
-    for w, value in zip(weights, got, strict=True):
-        copies = np.repeat(np.arange(len(ids)), w[ids].astype(int))
-        expected = specificity_at(abnormal[copies], scores[copies], 0.8, rule).specificity
-        assert value == pytest.approx(expected, abs=1e-12)
-
-
-def test_specificity_of_a_draw_is_scikit_learns():
-    abnormal, scores, ids = clustered_case(8)
-    weights = patient_draws(abnormal, ids, draws=20)
-    for w, value in zip(
-        weights, specificity_draws(abnormal, scores, ids, weights, 0.87), strict=True
-    ):
-        fpr, tpr, _ = roc_curve(abnormal, scores, sample_weight=w[ids], drop_intermediate=False)
-        assert value == pytest.approx((1 - fpr[tpr >= 0.87 - 1e-9]).max())
-
-
-def test_a_draw_without_normals_has_no_specificity():
-    abnormal = np.array([1, 1, 0], bool)
-    weights = np.array([[1.0, 1.0], [2.0, 0.0]])
-    got = specificity_draws(abnormal, np.array([2.0, 3.0, 1.0]), np.array([0, 1, 1]), weights, 0.8)
-    np.testing.assert_array_equal(np.isnan(got), [False, True])
 
 
 def test_interval_from_draws_of_a_beta_distribution():

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from dbtssl.evaluation.intervals import auc_value, rate_values, specificity_values
+from dbtssl.evaluation.measures import measure
+from dbtssl.evaluation.metrics import METRICS
 from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.rates import rate_values
 
 
 def values(units, threshold=0.0):
-    return {
-        "auc": auc_value(units, STRICT),
-        **rate_values(units, threshold, STRICT),
-        **specificity_values(units, STRICT)[0],
-    }
+    found = measure(units, None, STRICT).values | rate_values(units, threshold, STRICT.confidence)
+    return {name: found[name] for name in METRICS}
 
 
 def test_intervals_hold_their_values(units):
@@ -47,7 +46,7 @@ def test_few_patients_with_normals_have_no_interval(units):
 
 
 def test_few_patients_called_normal_have_no_interval(units):
-    cells = rate_values(units([1] * 4 + [0] * 4, [1.0] * 5 + [-1.0] * 3), 0.0, STRICT)
+    cells = rate_values(units([1] * 4 + [0] * 4, [1.0] * 5 + [-1.0] * 3), 0.0, STRICT.confidence)
     assert cells["npv"].reason == "interval needs 4 patients with volumes called normal, has 3"
 
 
@@ -64,13 +63,15 @@ def test_complete_separation_has_no_interval(units, sign, auc, specificity):
 def test_equal_scores_have_no_interval(units):
     cells = values(units([1] * 4 + [0] * 5, np.zeros(9)), 0.0)
     assert cells["auc"].value == 0.5
-    assert cells["auc"].reason == "the variance between patients is 0"
+    assert cells["auc"].reason == "all scores are equal"
     assert cells["sp@80"].value == 0
 
 
 def test_all_right_still_has_an_interval(units):
     """AR 100 % in 21 patients: Wilson at p = 1 with t(20), lower end n / (n + t^2)."""
-    cells = rate_values(units([1] * 21 + [0] * 30, [1.0] * 21 + [-1.0] * 30), 0.0, STRICT)
+    cells = rate_values(
+        units([1] * 21 + [0] * 30, [1.0] * 21 + [-1.0] * 30), 0.0, STRICT.confidence
+    )
     assert cells["ar"].low == pytest.approx(21 / (21 + 2.085963**2), abs=1e-6)
     assert (cells["ar"].value, cells["ar"].high) == (1, 1)
 

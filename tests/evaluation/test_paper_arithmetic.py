@@ -1,14 +1,24 @@
 """What the numbers that SIFT-DBT prints imply, computed with our own metrics."""
 
 import csv
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dbtssl.evaluation.intervals import rate_values
-from dbtssl.evaluation.protocol import STRICT
+from dbtssl.errors import DataError
+from dbtssl.evaluation.arithmetic import (
+    common,
+    implied_normals,
+    npv_of_all_normal,
+    whole_misses,
+)
+from dbtssl.evaluation.rates import rate_values
 
+ROOT = Path(__file__).parents[2]
 PAPER = Path(__file__).parents[2] / "../shared/paper"
 ABNORMAL, NORMAL, SUBSET = (
     320,
@@ -32,7 +42,7 @@ def npv(units, normal, nr, ar):
     scores[: round(ABNORMAL * ar / 100)] = 1
     scores[ABNORMAL : ABNORMAL + round(normal * (1 - nr / 100))] = 1
     abnormal = np.arange(len(scores)) < ABNORMAL
-    values = rate_values(units(abnormal, scores, np.arange(len(scores)) // 70), 0.5, STRICT)
+    values = rate_values(units(abnormal, scores, np.arange(len(scores)) // 70), 0.5, 0.95)
     assert 100 * values["ar"].value == pytest.approx(ar, abs=0.16)
     assert 100 * values["nr"].value == pytest.approx(nr, abs=0.01)
     return 100 * values["npv"].value
@@ -54,3 +64,63 @@ def test_volume_recalls_are_whole_volumes_of_39(paper_rows):
         recalls = [float(row["ar"]) for row in csv.DictReader(file)]
     for recall in recalls:
         assert min(abs(recall - 100 * k / 39) for k in range(40)) < 0.011
+
+
+@pytest.mark.parametrize("normals", [100, 3_736, 58_980, 245_875])
+@pytest.mark.parametrize(("missed", "alarms"), [(1, 0.0), (37, 0.1), (125, 0.5), (319, 0.9)])
+def test_printed_rates_imply_the_number_that_they_were_made_from(normals, missed, alarms):
+    """Rates of counts that are known, rounded as a table does."""
+    right = normals - round(alarms * normals)
+    npv = round(100 * right / (right + missed), 2)
+    nr, ar = round(100 * right / normals, 2), round(100 * (320 - missed) / 320, 2)
+    assert whole_misses(ar, 320) == missed
+    assert implied_normals(npv, nr, ar, 320).holds(normals)
+
+
+def test_the_range_in_closed_form():
+    """FN 10 of 20, NR 50 %: NPV between 98.995 and 99.005 % means TN between 985.0249 and 995.0251."""
+    found = implied_normals(99.0, 50.0, 50.0, 20)
+    assert found.low == pytest.approx(10 * 0.98995 / 0.01005 / 0.50005)
+    assert found.high == pytest.approx(10 * 0.99005 / 0.00995 / 0.49995)
+    assert found.holds(1980)
+    assert not found.holds(1965)
+
+
+def test_nothing_missed_implies_nothing():
+    assert implied_normals(100.0, 12.76, 100.0, 39) == (0.0, math.inf)
+    assert implied_normals(100.0, 99.0, 99.69, 320).high == math.inf
+
+
+def test_a_recall_that_no_count_gives():
+    with pytest.raises(DataError, match=r"AR 74.5 % is no whole number of 39 abnormals"):
+        whole_misses(74.5, 39)
+    assert whole_misses(74.35, 39) == 10  # 29 of 39 is 74.359 %, cut in Table 3
+    assert whole_misses(84.62, 39) == 6  # 33 of 39 is 84.615 %
+
+
+def test_ranges_that_share_nothing():
+    one, other = implied_normals(99.0, 50.0, 50.0, 20), implied_normals(99.5, 50.0, 50.0, 20)
+    assert common([one, other]).low > common([one, other]).high
+    assert common([one]) == one
+
+
+def test_all_normal_is_the_share_of_normals():
+    assert round(npv_of_all_normal(3_736, 39), 2) == 98.97
+
+
+def test_the_page_is_what_the_script_prints():
+    """docs/paper-arithmetic.md holds the output, line by line, and what it says of the two groups."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks/paper_arithmetic.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    page = (ROOT / "docs/paper-arithmetic.md").read_text(encoding="utf-8")
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert len(lines) == 2 + 9 + 2 + 2
+    assert all(line in page.splitlines() for line in lines)
+    fits = [line.split("|")[-3:-1] for line in lines[2:11]]
+    assert fits == [[" yes ", " no "]] * 7 + [[" no ", " yes "]] * 2
+    lines_of_rows = "\n".join(lines)
+    assert "all 7 rows of 1 patch a slice: 58,683 to 59,557 normal slices" in lines_of_rows

@@ -3,13 +3,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dbtssl.data.records import Box, Label
 from dbtssl.errors import DataError
-from dbtssl.evaluation.predictions import (
-    COLUMNS,
-    parse_predictions,
-    read_predictions,
-    without_actionable,
-)
+from dbtssl.evaluation.aggregators import Max, Mean
+from dbtssl.evaluation.prediction_schema import REQUIRED, TYPES
+from dbtssl.evaluation.predictions import Made, parse_predictions, read_predictions
+from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.score import score
+from dbtssl.evaluation.selection import without_actionable
 
 
 def changed(table, column, row, value):
@@ -55,7 +56,7 @@ def test_a_broken_file(tmp_path):
         read_predictions(tmp_path / "p.parquet")
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", REQUIRED)
 def test_a_missing_column(make_table, column):
     with pytest.raises(DataError, match=f"test: missing columns {column};"):
         parse_predictions(make_table(patients=2, positives=1).drop_columns([column]), "test")
@@ -122,3 +123,79 @@ def test_without_actionable(make_table):
     for name in ("labels", "n_slices", "volume", "z", "abnormal", "logits", "offsets"):
         np.testing.assert_array_equal(getattr(p, name), getattr(expected, name))
     assert without_actionable(p) is p
+
+
+def test_a_file_of_another_system_needs_few_columns(make_table):
+    """One logit a slice, no study, view or place."""
+    full = make_table(patients=4, positives=2, patches=1)
+    p = parse_predictions(full.select(list(REQUIRED)).replace_schema_metadata(None))
+    assert p.volumes == parse_predictions(full).volumes
+    assert set(p.studies + p.views + p.density) == {""}
+    assert p.places is p.features is None
+    assert (p.shape == 0).all()
+    assert p.boxes == ((),) * 8
+    assert p.made == Made()
+    result = score(p, None, STRICT, Mean(), Max())
+    assert {r.level for r in result.rows} == {"slice", "volume", "patient"}
+    assert "volumes in the study" not in {r.name for r in result.rows}
+    assert result.notes == ("No breast level: the file does not say study and view.",)
+
+
+GOOD = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "label": 3, "distortion": False}
+
+
+def with_boxes(table, row, cells):
+    boxes = [[] for _ in range(table.num_rows)]
+    boxes[row] = cells
+    return table.append_column("boxes", pa.array(boxes, type=TYPES["boxes"]))
+
+
+def test_boxes_stand_on_their_slice(make_table):
+    table = with_boxes(make_table(patients=2, positives=1), 3, [GOOD, GOOD | {"label": 2}])
+    p = parse_predictions(table)
+    assert p.boxes[0] == (
+        Box(3, 1.0, 2.0, 3.0, 4.0, Label.CANCER),
+        Box(3, 1.0, 2.0, 3.0, 4.0, Label.BENIGN),
+    )
+    assert not any(p.boxes[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 0.0},
+        {"height": float("nan")},
+        {"x": None},
+        {"y": float("inf")},
+        {"label": 0},
+        {"distortion": None},
+    ],
+)
+def test_what_is_not_a_box(make_table, change):
+    table = with_boxes(make_table(patients=2, positives=1), 3, [GOOD | change])
+    with pytest.raises(DataError, match=r"not a box: .*volume P000_S_lcc, slice 3"):
+        parse_predictions(table)
+
+
+def test_a_box_in_a_normal_volume(make_table):
+    table = make_table(patients=2, positives=1)
+    with pytest.raises(DataError, match="a box in a volume that was not biopsied"):
+        parse_predictions(with_boxes(table, table.num_rows - 1, [GOOD]))
+
+
+@pytest.mark.parametrize(("length", "said"), [(3, "2"), (4, "3"), (2, None)])
+def test_features_of_another_length(make_table, length, said):
+    table = make_table(patients=2, positives=1, patches=1)
+    cells = [np.zeros(length, dtype=np.float16)] * table.num_rows
+    table = table.append_column("features", pa.array(cells, type=pa.large_list(pa.float16())))
+    table = table.replace_schema_metadata({"n_features": said} if said else None)
+    with pytest.raises(DataError, match="column features does not hold n_features"):
+        parse_predictions(table)
+
+
+def test_a_feature_that_is_not_finite(make_table):
+    table = make_table(patients=2, positives=1)
+    cells = [np.array([1, np.inf], dtype=np.float16)] * table.num_rows
+    table = table.append_column("features", pa.array(cells, type=pa.large_list(pa.float16())))
+    with pytest.raises(DataError, match="a feature is not finite"):
+        parse_predictions(table.replace_schema_metadata({"n_features": "2"}))

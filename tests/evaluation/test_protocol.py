@@ -2,7 +2,7 @@ import pytest
 
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.protocol import STRICT, Protocol, protocol
+from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT, Protocol, protocol
 
 
 def test_strict_is_found_by_name():
@@ -17,6 +17,22 @@ def test_actionable_as_normal_is_a_protocol_of_its_own():
     assert other.digest != STRICT.digest
 
 
+def test_as_published_is_the_released_code_and_a_diagnostic():
+    assert protocol("as-published") is AS_PUBLISHED
+    assert AS_PUBLISHED.diagnostic
+    assert not STRICT.diagnostic
+    assert AS_PUBLISHED.lesion_window == (4, 3)
+    words = AS_PUBLISHED.words()
+    for said in (
+        "DIAGNOSTIC, NEVER RANKED",
+        "from 4 slices before to 3 slices after",
+        "for slices at a probability of one half",
+        "among the probabilities 0, 0.01, ... 1, chosen on THE TEST SET ITSELF",
+        "may lie below it",
+    ):
+        assert said in words
+
+
 def test_unknown_protocol_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown protocol 'strikt'\. Did you mean 'strict'"):
         protocol("strikt")
@@ -28,6 +44,9 @@ def test_every_rule_changes_the_digest():
         "version": 2,
         "lesion_window": (4, 3),
         "actionable": "normal",
+        "test_patches": "oracle",
+        "slice_threshold": "one-half",
+        "threshold": "test-balanced-grid",
         "specificity_rule": "nearest",
         "confidence": 0.9,
     }

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dbtssl.errors import DataError
+from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.aggregators import Max, Mean
-from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.measures import MEASURED
 from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.predictions import parse_predictions
-from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score import score
 from dbtssl.evaluation.units import score_sets
 from dbtssl.evaluation.values import Score
@@ -22,16 +22,16 @@ def tables(make_table):
     )
 
 
-def run(test, val, protocol=STRICT, patches=None):
-    return score(test, val, protocol, Mean(), Max(), patches)
+def run(test, val, rules=STRICT, patches=None):
+    return score(test, val, rules, Mean(), Max(), patches)
 
 
 def test_rows_of_both_levels(tables):
     test, val = tables
     result = run(test, val)
-    assert [(r.level, r.kind, r.name) for r in result.rows] == [
+    assert [(r.level, r.kind, r.name) for r in result.rows if not r.subgroup] == [
         (level, kind, name)
-        for level in ("slice", "volume")
+        for level in ("slice", "volume", "breast", "patient")
         for kind, name in (
             ("method", ""),
             ("shortcut", "volumes in the study"),
@@ -41,8 +41,8 @@ def test_rows_of_both_levels(tables):
     ]
     test_sets = score_sets(parse_predictions(test), Mean(), Max())
     val_sets = score_sets(parse_predictions(val), Mean(), Max())
-    for row, units, val_units in zip(result.rows[::4], test_sets, val_sets, strict=True):
-        assert tuple(row.values) == METRICS
+    for row, units, val_units in zip(result.rows[:16:4], test_sets, val_sets, strict=True):
+        assert tuple(row.values) == MEASURED
         assert row.values["auc"].value == pytest.approx(roc_auc_score(units.abnormal, units.scores))
         assert row.threshold == balanced_threshold(val_units.abnormal, val_units.scores)
         called = units.scores > row.threshold
@@ -61,7 +61,7 @@ def test_rows_of_both_levels(tables):
         assert (row.n_pos_patients, row.n_patients) == (6, 20)
         assert row.attained["sp@87"] >= 0.87
         assert row.attained["sp@80"] >= 0.80
-    assert len({r.evaluation_set for r in result.rows}) == 2
+    assert len({r.evaluation_set for r in result.rows if not r.subgroup}) == 4
 
 
 def test_the_order_of_rows_does_not_matter(tables):
@@ -125,7 +125,7 @@ def test_a_patient_in_both_splits(make_table):
 @pytest.mark.parametrize(("positives", "missing"), [(0, "abnormal"), (4, "normal")])
 def test_a_test_set_of_one_class_has_no_values(make_table, tables, positives, missing):
     rows = run(make_table(patients=4, positives=positives, prefix="T"), tables[1]).rows
-    for row in rows if missing == "abnormal" else rows[4:]:
+    for row in rows if missing == "abnormal" else rows[4:16]:
         assert {v.value for v in row.values.values()} == {None}
         assert {v.reason for v in row.values.values()} == {
             f"the test split has no {missing} {row.level}"
@@ -159,3 +159,46 @@ def test_tiny_sets_hold_no_nan(make_table, positives):
     text = run(test, val).to_json()
     assert "nan" not in text.lower()
     assert "infinity" not in text.lower()
+
+
+def test_a_part_of_the_test_set_is_an_evaluation_set_of_its_own(tables):
+    test, val = tables
+    volumes = sorted(set(test["volume"].to_pylist()))[::2]
+    both = score(test, val, STRICT, Mean(), Max(), subsets={"half": volumes})
+    alone = score(
+        test.filter([v in volumes for v in test["volume"].to_pylist()]), val, STRICT, Mean(), Max()
+    )
+    whole = run(test, val)
+    part = both.rows[len(whole.rows) :]
+    assert part == tuple(r for r in alone.rows if not r.subgroup)
+    assert both.rows[: len(whole.rows)] == whole.rows
+    with pytest.raises(DataError, match="no volume of the subset none"):
+        score(test, val, STRICT, Mean(), Max(), subsets={"none": ["x"]})
+
+
+def test_breasts_and_patients_have_their_highest_volume(make_table, tables):
+    test = make_table(patients=9, positives=4, prefix="T", views=("lcc", "lmlo", "rcc"))
+    p = parse_predictions(test)
+    volumes, breasts, patients = score_sets(p, Mean(), Max())[1:]
+    of = dict(zip(volumes.ids, volumes.scores, strict=True))
+    for name, value in zip(breasts.ids, breasts.scores, strict=True):
+        assert value == max(s for v, s in of.items() if v.startswith(name))
+    for name, value in zip(patients.ids, patients.scores, strict=True):
+        assert value == max(s for v, s in of.items() if v.startswith(f"{name}_"))
+    assert (len(breasts.ids), len(patients.ids)) == (18, 9)
+    assert breasts.abnormal.sum() == 8
+    assert set(breasts.patients) == set(patients.patients) == set(volumes.patients)
+    lowest = score_sets(p, Mean(), Max(), None, Mean(), Mean())[3]
+    assert (lowest.scores <= patients.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("inference", "name"),
+    [("oracle", "strict"), ("random", "as-published"), ("grid", "as-published")],
+)
+def test_patches_that_the_protocol_does_not_allow(tables, inference, name):
+    test, val = (t.replace_schema_metadata({"inference": inference}) for t in tables)
+    with pytest.raises(
+        ConfigError, match=f"were made with {inference} patches; protocol {name} has"
+    ):
+        run(test, val, protocol(name))

@@ -11,8 +11,10 @@ from dbtssl.errors import ConfigError
 from dbtssl.inference.patches import (
     PatchRule,
     fixed_corners,
+    grid_corners,
     lesion_corner,
     lesion_corners,
+    oracle_corners,
     places,
     random_corner,
     tissue_in_patches,
@@ -178,3 +180,78 @@ def test_the_box_of_the_nearest_annotated_slice_is_taken():
 def test_an_impossible_rule_is_refused(args):
     with pytest.raises(ConfigError, match="expected"):
         PatchRule(*args)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(61, 47), (20, 20), (11, 90), (7, 7)])
+def test_every_pixel_of_tissue_lies_in_a_patch_of_the_lattice(shape, overlap):
+    rng = np.random.default_rng(0)
+    for size in (8, 16):
+        for share in (0.001, 0.02, 0.4, 1.0):
+            tissue = rng.random(shape) < share
+            tissue[shape[0] // 2, shape[1] // 3] = True
+            covered = np.zeros(shape, dtype=bool)
+            corners = grid_corners(size, tissue, overlap)
+            for y, x in corners:
+                assert 0 <= y <= max(0, shape[0] - size)
+                assert 0 <= x <= max(0, shape[1] - size)
+                patch = np.s_[y : y + size, x : x + size]
+                assert tissue[patch].any(), "a patch without tissue"
+                covered[patch] = True
+            assert covered[tissue].all()
+            assert len({tuple(c) for c in corners.tolist()}) == len(corners)
+
+
+def test_neighbours_on_the_lattice_overlap_by_the_share_asked_for():
+    tissue = np.ones((100, 60), dtype=bool)
+    corners = grid_corners(20, tissue, 0.5)
+    assert sorted(set(corners[:, 0].tolist())) == list(range(0, 81, 10))
+    assert sorted(set(corners[:, 1].tolist())) == [0, 10, 20, 30, 40]
+    assert len(grid_corners(20, tissue, 0.0)) == 15
+    # steps are even, so that they need not be as large as they may
+    assert np.diff(sorted(set(grid_corners(20, tissue[:73], 0.0)[:, 0].tolist()))).max() <= 20
+
+
+def test_no_tissue_gives_one_patch():
+    assert grid_corners(8, np.zeros((30, 20), dtype=bool), 0.5).tolist() == [[0, 0]]
+
+
+def test_oracle_patches_hold_the_whole_box_of_the_nearest_annotated_slice():
+    boxes = [
+        Box(3, 10.0, 20.0, 6.0, 4.0, Label.CANCER),
+        Box(9, 40.0, 50.0, 5.0, 5.0, Label.CANCER),
+        Box(9, 12.0, 60.0, 5.0, 5.0, Label.CANCER),
+    ]
+    for z, own in ((0, boxes[:1]), (5, boxes[:1]), (8, boxes[1:])):
+        corners = oracle_corners(24, boxes, "v", z, (90, 70), 200, 0)
+        held = [
+            [
+                y <= b.y and b.y + b.height <= y + 24 and x <= b.x and b.x + b.width <= x + 24
+                for b in own
+            ]
+            for y, x in corners
+        ]
+        assert all(any(h) for h in held)
+        assert np.array(held).any(axis=0).all(), "each of several is taken"
+
+
+def test_oracle_places_depend_on_seed_volume_slice_and_number_alone():
+    boxes = [Box(3, 10.0, 20.0, 6.0, 4.0, Label.CANCER)]
+
+    def places(**changes):
+        given = {"volume_id": "v", "z": 3, "count": 6, "seed": 0} | changes
+        return oracle_corners(24, boxes, shape=(90, 70), **given).tolist()
+
+    assert places() == places()
+    assert places(count=3) == places()[:3]
+    for change in ({"volume_id": "w"}, {"z": 4}, {"seed": 1}):
+        assert places(**change) != places()
+
+
+def test_oracle_places_are_uniform():
+    """A box of 4 in a patch of 8 has 5 x 5 places."""
+    boxes = [Box(0, 20.0, 20.0, 4.0, 4.0, Label.CANCER)]
+    corners = oracle_corners(8, boxes, "v", 0, (60, 60), 5000, 0)
+    counts = Counter(map(tuple, corners.tolist()))
+    assert set(counts) == {(y, x) for y in range(16, 21) for x in range(16, 21)}
+    assert chisquare(list(counts.values())).pvalue > 1e-3

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from dbtssl.data.records import SliceRef
-from dbtssl.errors import ConfigError
-from dbtssl.inference.dataset import FixedPatches, read_patches
-from dbtssl.inference.patches import PatchRule
-from dbtssl.inference.predict import SCHEMA, predict, single_device
+from dbtssl.errors import ConfigError, PluginError
+from dbtssl.evaluation.prediction_schema import SCHEMA
+from dbtssl.evaluation.predictions import Made, parse_predictions
+from dbtssl.inference.dataset import FixedPatches, GridPatches, read_patches
+from dbtssl.inference.patches import PatchRule, grid_corners
+from dbtssl.inference.predict import patch_outputs, predict, single_device
 from dbtssl.interfaces import Labelled
 from dbtssl.testing.toy_slices import toy_labelled
 
@@ -54,10 +56,19 @@ def test_one_row_a_slice_with_what_the_records_say(labelled, table):
         assert row["view"] == volume.view
         assert row["label"] == volume.label
         assert row["n_slices"] == volume.n_slices
+        assert (row["rows"], row["columns"]) == (volume.rows, volume.columns)
+        assert [(b["x"], b["y"], b["label"]) for b in row["boxes"]] == [
+            (b.x, b.y, b.label) for b in volume.boxes if b.z == row["z"]
+        ]
+    assert sum(len(r["boxes"]) for r in rows) == 2
     expected = [bool(a) for labels in labelled.abnormal for a in labels]
     assert [r["abnormal"] for r in rows] == expected
     assert any(expected)
     assert table.schema.metadata == {
+        b"schema": b"2",
+        b"split": b"",
+        b"inference": b"random",
+        b"phantom": b"false",
         b"patch_size": b"24",
         b"min_tissue": b"0.01",
         b"count": b"6",
@@ -206,3 +217,110 @@ def _flat(table, name):
 def _first(column, n):
     values = column.to_pylist()
     return [v[:n] for v in values] if isinstance(values[0], list) else values
+
+
+class Encoded(nn.Module):
+    """A classifier with an encoder of four features."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 4, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(self.encoder(x)).squeeze(1)
+
+
+def test_the_lattice_is_scored_patch_by_patch(labelled):
+    table = predict(Network(), labelled, RULE, inference="grid", overlap=0.25)
+    assert table.schema.metadata[b"inference"] == b"grid"
+    assert table.schema.metadata[b"overlap"] == b"0.25"
+    assert b"count" not in table.schema.metadata
+    model = Network().eval()
+    ids = [v.id for v in labelled.slices.cohort]
+    for row in table.to_pylist()[::7]:
+        index = ids.index(row["volume"])
+        corners = grid_corners(24, labelled.slices.tissue(index), 0.25)
+        assert list(zip(row["y"], row["x"], strict=True)) == [tuple(c) for c in corners.tolist()]
+        pixels = labelled.slices.read(SliceRef(index, row["z"]))
+        stack = np.stack([pixels[y : y + 24, x : x + 24] for y, x in corners])
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(stack)[:, None]).numpy()
+        np.testing.assert_allclose(row["logits"], expected, atol=1e-6)
+    for options in ({"batch_size": 7}, {"workers": 1}):
+        other = predict(Network(), labelled, RULE, inference="grid", overlap=0.25, **options)
+        assert_same(other, table)
+
+
+def test_volumes_may_differ_in_patches(tmp_path):
+    wide, narrow = (
+        toy_labelled(tmp_path / str(c), shape=(96, c), patients=2, seed=c) for c in (80, 160)
+    )
+    sizes = [len(grid_corners(24, part.slices.tissue(0), 0.5)) for part in (wide, narrow)]
+    assert sizes[0] != sizes[1]
+    patches = GridPatches(narrow.slices, RULE, overlap=0.5)
+    patches.corners[0] = patches.corners[0][:3]  # as a smaller breast would have
+    sizes = [len(patches.corners[ref.volume]) for ref in patches.refs]
+    patches.offsets = np.cumsum([0, *sizes])
+    logits, features = patch_outputs(Encoded(), patches, features="slice", batch_size=10)
+    alone, each = patch_outputs(Encoded(), patches, features="patch", batch_size=1)
+    np.testing.assert_allclose(logits, alone, atol=1e-6)
+    for i, (a, b) in enumerate(zip(patches.offsets[:-1], patches.offsets[1:], strict=True)):
+        np.testing.assert_allclose(features[i], each[a:b].mean(axis=0), atol=1e-6)
+
+
+def test_oracle_patches_of_abnormal_slices_alone(labelled, table):
+    oracle = predict(Network(), labelled, RULE, inference="oracle", count=6, seed=1)
+    assert oracle.schema.metadata[b"inference"] == b"oracle"
+    by_id = {v.id: v for v in labelled.slices.cohort}
+    moved = 0
+    for row, blind in zip(oracle.to_pylist(), table.to_pylist(), strict=True):
+        if not row["abnormal"]:
+            assert row == blind
+            continue
+        box = by_id[row["volume"]].boxes[0]
+        for y, x in zip(row["y"], row["x"], strict=True):
+            assert y <= box.y <= y + 24 - box.height
+            assert x <= box.x <= x + 24 - box.width
+        moved += row["y"] != blind["y"]
+    assert moved > 2
+
+
+@pytest.mark.parametrize("of", ["patch", "slice"])
+def test_features_are_what_the_encoder_gives(labelled, of):
+    table = predict(Encoded(), labelled, RULE, count=3, features=of)
+    assert table.schema.metadata[b"n_features"] == b"4"
+    p = parse_predictions(table)
+    assert p.features.shape == ((60, 4) if of == "patch" else (20, 4))
+    model = Encoded()
+    row = next(r for r in table.to_pylist() if r["volume"] == p.volumes[0] and r["z"] == 0)
+    index = [v.id for v in labelled.slices.cohort].index(row["volume"])
+    pixels = labelled.slices.read(SliceRef(index, 0))
+    stack = np.stack(
+        [pixels[y : y + 24, x : x + 24] for y, x in zip(row["y"], row["x"], strict=True)]
+    )
+    with torch.inference_mode():
+        features = model.encoder(torch.from_numpy(stack)[:, None]).numpy()
+    expected = features if of == "patch" else features.mean(axis=0, keepdims=True)
+    np.testing.assert_allclose(p.features[: len(expected)], expected, atol=1e-3)  # half precision
+    plain = predict(Encoded(), labelled, RULE, count=3)
+    assert_same(plain, table)
+    assert "features" not in plain.column_names
+
+
+def test_a_classifier_without_an_encoder_has_no_features(labelled):
+    with pytest.raises(PluginError, match="Network has no encoder"):
+        predict(Network(), labelled, RULE, count=1, features="patch")
+
+
+def test_what_is_predicted_is_what_evaluation_reads(labelled):
+    p = parse_predictions(predict(Network(), labelled, RULE, count=2, split="test", phantom=True))
+    assert p.made == Made("test", "random", 24, 0, phantom=True)
+    for volume, boxes, shape in zip(p.volumes, p.boxes, p.shape, strict=True):
+        own = next(v for v in labelled.slices.cohort if v.id == volume)
+        assert boxes == own.boxes
+        assert tuple(shape) == (own.rows, own.columns)
+    assert p.places.shape == (40, 2)

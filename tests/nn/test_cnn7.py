@@ -27,6 +27,31 @@ def test_the_papers_width_has_a_million_parameters() -> None:
     assert parameters_by_hand(cnn7.BASE_CHANNELS, 2) == 1_164_802
 
 
+def test_layers_are_those_of_the_released_code() -> None:
+    """`models/simple_cnn.py`: (inputs, outputs, padding) of each convolution, in order, and where pooling halves."""
+    table = [
+        *((1, 32, 1), "norm", "relu", "halve"),
+        *((32, 64, 1), "norm", "relu", (64, 64, 1), "norm", "relu", "halve"),
+        *((64, 128, 1), "norm", "relu", "halve"),
+        *((128, 128, 0), "norm", "relu", "halve"),
+        *((128, 256, 0), "norm", "relu", (256, 256, 1), "norm", "relu"),
+    ]
+    found: list[object] = []
+    for module in timm.create_model("cnn7", in_chans=1, num_classes=0).modules():
+        if isinstance(module, torch.nn.Conv2d):
+            assert (module.kernel_size, module.stride) == ((3, 3), (1, 1))
+            assert module.bias is not None
+            found.append((module.in_channels, module.out_channels, module.padding[0]))
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            found.append("norm")
+        elif isinstance(module, torch.nn.ReLU):
+            found.append("relu")
+        elif isinstance(module, torch.nn.MaxPool2d):
+            assert module.kernel_size == 2
+            found.append("halve")
+    assert found == table
+
+
 @pytest.mark.parametrize(("size", "left"), [(64, 1), (96, 3), (448, 25)])
 def test_feature_map_has_the_size_of_the_layer_table(size: int, left: int) -> None:
     model = timm.create_model("cnn7", in_chans=1, num_classes=0, base_channels=2).eval()

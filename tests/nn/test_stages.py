@@ -8,23 +8,24 @@ from dbtssl.nn.backbones import create_encoder
 from dbtssl.nn.classifier import PatchClassifier
 from dbtssl.nn.stages import discriminative_groups, stages
 
-# SIFT-DBT's released code, base rate 0.08 and factor 2.8: rate of the group that holds the parameter
-RESNET50 = {
-    "head.weight": 0.08,
-    "encoder.layer4.2.conv3.weight": 0.02857,
-    "encoder.layer3.0.conv1.weight": 0.01020,
-    "encoder.layer2.3.bn2.bias": 0.003644,
-    "encoder.layer1.0.downsample.0.weight": 0.001302,
-    "encoder.conv1.weight": 0.000465,
-}
-CNN7 = {
-    "head.bias": 0.08,
-    "encoder.layer5.3.weight": 0.02857,
-    "encoder.layer4.0.weight": 0.01020,
-    "encoder.layer3.0.weight": 0.003644,
-    "encoder.layer2.4.bias": 0.001302,
-    "encoder.layer1.1.weight": 0.000465,
-}
+# SIFT-DBT's released code, base rate 0.08 and factor 2.8: rate of all parameters whose names begin so
+TABLE = (0.08, 0.02857, 0.01020, 0.003644, 0.001302, 0.000465)
+RESNET50 = (
+    ("head.",),
+    ("encoder.layer4.",),
+    ("encoder.layer3.",),
+    ("encoder.layer2.",),
+    ("encoder.layer1.",),
+    ("encoder.conv1.", "encoder.bn1."),  # the released code gives bn1 the rate of layer1
+)
+CNN7 = (
+    ("head.",),
+    ("encoder.layer5.",),
+    ("encoder.layer4.",),
+    ("encoder.layer3.",),
+    ("encoder.layer2.",),
+    ("encoder.layer1.",),
+)
 
 
 def rates(model, **kwargs):
@@ -33,13 +34,21 @@ def rates(model, **kwargs):
     return {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
 
 
-@pytest.mark.parametrize(("backbone", "published"), [("resnet50", RESNET50), ("cnn7", CNN7)])
-def test_learning_rates_are_the_published_ones(backbone, published):
+@pytest.mark.parametrize(("backbone", "groups"), [("resnet50", RESNET50), ("cnn7", CNN7)])
+def test_learning_rates_of_every_parameter_are_the_published_ones(backbone, groups):
     model = PatchClassifier(create_encoder(backbone))
     found = rates(model, lr=0.08, factor=2.8, weight_decay=1e-4)
-    for name, rate in published.items():
-        assert found[name] == pytest.approx(rate, rel=1e-3), name
-    assert len(set(found.values())) == 6
+    published = {
+        prefix: rate for prefixes, rate in zip(groups, TABLE, strict=True) for prefix in prefixes
+    }
+    assert found.keys() == dict(model.named_parameters()).keys()
+    for name, rate in found.items():
+        (prefix,) = (prefix for prefix in published if name.startswith(prefix))
+        assert rate == pytest.approx(published[prefix], rel=5e-4), (
+            name
+        )  # as many digits as the table has
+    exact = [0.08 / 2.8**k for k in range(6)]
+    assert sorted(set(found.values()), reverse=True) == pytest.approx(exact, rel=1e-12)
 
 
 def test_batch_norm_of_the_stem_goes_with_its_convolution():

@@ -73,7 +73,7 @@ def test_texture_has_the_exponent_of_real_slices(samples):
 
 
 def test_texture_has_the_exponent_of_real_slices_at_twice_the_resolution(sample_of):
-    config = PhantomConfig(rows=512, patients=2, seed=5, repeat_study=0, missing_view=0, spacing=2)
+    config = PhantomConfig(rows=512, patients=3, seed=5, repeat_study=0, missing_view=0, spacing=2)
     found = exponents(sample_of(config, v) for v in plan(config) if v.view in ("lcc", "lmlo"))
     assert len(found) >= 3
     assert 2.5 < np.mean(found) < 3.3

@@ -67,7 +67,7 @@ def test_bcs_has_the_labels_of_bcs_dbt():
         found.update(worst.values())
         assert all(not v.boxes for v in volumes if not v.label.abnormal)
         low = [v.lesion for v in volumes if v.label is Label.ACTIONABLE]
-        assert {(les.kind, les.contrast) for les in low} == {("circumscribed", 0.4)}
+        assert {(les.kind, les.contrast) for les in low} == {("lobulated", 0.4)}
     total = sum(found.values())
     assert found[Label.ACTIONABLE] / total == pytest.approx(0.050, abs=0.006)
     assert found[Label.BENIGN] / total == pytest.approx(0.020, abs=0.005)
@@ -168,6 +168,7 @@ def test_matrix_has_the_ratio_of_bcs_dbt(rows, columns, spacing):
         {"missing_view": 1.5},
         {"repeat_study": -0.1},
         {"nuisance": 9},
+        {"anatomy": "real"},
         {"row": 256},
     ],
 )

@@ -14,7 +14,6 @@ import pytest
 import torch
 from pydicom.uid import UID, BreastTomosynthesisImageStorage, JPEG2000Lossless
 
-from dbtssl.config import digest
 from dbtssl.errors import DataError
 from dbtssl.phantom import write
 from dbtssl.phantom.cohort import plan
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = PhantomConfig(patients=6, seed=0, rows=64, spacing=6)
-COHORT = digest(CONFIG)
+COHORT = CONFIG.cohort
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -162,6 +161,7 @@ def test_note_says_phantom(folder):
 def test_nothing_is_left_beside_the_files(folder):
     tables = {"BCS-DBT-boxes-train-v2.csv", "BCS-DBT-file-paths-train-v2.csv"}
     tables |= {"BCS-DBT-labels-train-v2.csv", "phantom.json", "Breast-Cancer-Screening-DBT"}
+    tables |= {"phantom-truth.json"}
     assert {p.name for p in folder.iterdir()} == tables
     assert {p.name for p in folder.rglob("*") if p.is_file()} - tables == {"1-1.dcm"}
 

@@ -1,12 +1,29 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from dbtssl.data.records import Label
+from dbtssl.evaluation.audit import Finding
+from dbtssl.evaluation.comparison import Difference
+from dbtssl.evaluation.curves import reliability, roc_band
 from dbtssl.evaluation.metrics import METRICS
 from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.units import ScoreSet
 from dbtssl.evaluation.values import Row, Score, Value
 from dbtssl.interfaces import Reported
-from dbtssl.report.table import Entry
+from dbtssl.report.build import build_table
+from dbtssl.report.html.content import (
+    Content,
+    Example,
+    Looked,
+    MethodRuns,
+    Profile,
+    Provenance,
+    Seed,
+)
+from dbtssl.report.html.page import html_page
+from dbtssl.report.table import Compared, Entry, Tie
 
 SETS = {"slice": "a" * 64, "volume": "b" * 64}
 COUNTS = {"slice": (320, 58_980), "volume": (39, 3_736)}
@@ -104,3 +121,159 @@ def reported():
         )
 
     return make
+
+
+@pytest.fixture
+def difference():
+    def make(method="sift-dbt", baseline="random-init", level="volume", **change):
+        fields = {
+            "metric": "auc",
+            "evaluation_set": SETS[level],
+            "difference": 0.2,
+            "low": 0.081,
+            "high": 0.319,
+            "p": 0.001,
+            "p_holm": 0.002,
+            "n_pos_patients": 21,
+            "seeds": 1,
+            "baseline_seeds": 1,
+        }
+        return Difference(method=method, baseline=baseline, level=level, **(fields | change))
+
+    return make
+
+
+@pytest.fixture
+def tie():
+    def make(method, metric="auc", level="volume"):
+        return Tie(method=method, metric=metric, level=level, evaluation_set=SETS[level])
+
+    return make
+
+
+@pytest.fixture
+def table(entry, reported, difference, tie):
+    """Three methods of one seed with a paper's number, differences to the baseline, and a tie."""
+    entries = [
+        entry("random-init", 0.7),
+        entry("moco-v2", 0.85, epochs_done=3, epochs_planned=200),
+        entry("sift-dbt", 0.9, epochs_done=4000, epochs_planned=4000, reported=(reported(),)),
+    ]
+    compared = Compared(
+        baseline="random-init",
+        differences=(
+            difference("moco-v2", difference=0.15, low=-0.012, high=0.312, p=0.06, p_holm=0.06),
+            difference("sift-dbt"),
+        ),
+        ties=(tie("moco-v2"),),
+        notes=("The smallest difference is known.",),
+    )
+    sets = {SETS["volume"]: "the-set"}
+    return build_table("Title", entries, phantom=True, evaluation_sets=sets, compared=compared)
+
+
+HOSTILE = (
+    "=cmd|'/c calc'!A1 [red]x[/red] <script>alert(1)</script><img src=x onerror=alert(2)> \"' {{ 7*7 }} `a` **b** _c_\n"
+    "| # [l](javascript:alert(3)) \\input{/etc/passwd} $x^2$ % & ~ \x1b[31m\u202e\u200b\x00"
+)
+"""A name with something for every renderer: formula, markup of rich, HTML, Jinja, Markdown, LaTeX, ANSI, bidi."""
+
+
+@pytest.fixture
+def hostile():
+    return HOSTILE
+
+
+def units(level, n=40, seed=0, shift=1.5):
+    """Units of 10 patients, 5 of them positive, a quarter of whose units are abnormal."""
+    rng = np.random.default_rng(seed)
+    patients = np.arange(n) % 10
+    abnormal = (patients < 5) & (rng.random(n) < 0.5)
+    scores = rng.normal(size=n) + shift * abnormal
+    ids = tuple(f"{level}-{i:03d}" for i in range(n))
+    return ScoreSet(level, ids, patients.astype(np.int64), abnormal, scores)
+
+
+@pytest.fixture
+def content(entry, difference, tie):
+    """A whole report without a run; ``name`` is what everything is called that a plugin or a data set names."""
+
+    def make(name="sift-dbt", title="Title", phantom=True):
+        levels = ("slice", "volume")
+        names = ("random-init", "moco-v2", name)
+        entries = [entry(n, 0.7 + i / 10, levels=levels) for i, n in enumerate(names)]
+        entries.append(entry("broken", failure=f"no memory {name}"))
+        compared = Compared(
+            "random-init",
+            (difference("moco-v2", difference=0.1), difference(name)),
+            (tie("moco-v2"),),
+        )
+        methods = []
+        for i, n in enumerate(names):
+            sets = {level: units(level, seed=i) for level in levels}
+            rows = {r.level: r for r in make_score(levels=levels).rows if r.kind == "method"}
+            curve = {level: (value(0.6), value(0.7), value(0.75)) for level in levels}
+            log = ({"epoch": 1.0, "loss": 2.0}, {"epoch": 2.0, "loss": 1.5})
+            bands = {level: roc_band([s], 0.95, 50) for level, s in sets.items()}
+            seed = Seed(0, sets, rows, curve, reliability(sets["slice"], 0.2, 0.95), log, log)
+            methods.append(MethodRuns(n, (seed,), bands))
+        example = Example(
+            volume=name,
+            label=Label.CANCER,
+            outcome="missed",
+            z=3,
+            n_slices=9,
+            image=np.tile(np.arange(60, dtype=np.uint8) * 4, (80, 1)),
+            scale=0.5,
+            corners=np.array([[0, 0], [40, 30], [90, 60]]),
+            logits=np.array([-1.0, 2.0, 0.5]),
+            patch_size=64,
+            boxes=((20.0, 30.0, 25.0, 35.0),),
+        )
+        z = np.arange(9)
+        profile = Profile(name, Label.CANCER, z, np.sin(z), (z > 2) & (z < 6), "missed")
+        finding = Finding(
+            feature="side",
+            auc=value(0.8),
+            score="left",
+            n_pos=3,
+            n_neg=4,
+            n_pos_patients=2,
+            n_patients=5,
+            meaning=name,
+            excludes_chance=True,
+        )
+        return Content(
+            name=name,
+            table=build_table(title, entries, phantom=phantom, compared=compared),
+            phantom=phantom,
+            methods=tuple(methods),
+            looked=Looked(name, 0, (profile,), (example,)),
+            counts=(("test", "cancer", 2, 3, 60, 12),),
+            audit=(finding,),
+            protocols=("strict 1",),
+            provenance=Provenance(
+                {"data": "d" * 64},
+                {"torch": "2.10"},
+                {"name": name},
+                [("score", name, "k" * 32, "3")],
+            ),
+        )
+
+    return make
+
+
+PAGES = {}
+
+
+@pytest.fixture
+def page_of(content):
+    """The page of `content`, made once for all tests of a process: drawing takes seconds."""
+
+    def get(**change):
+        key = tuple(sorted(change.items()))
+        if key not in PAGES:
+            PAGES[key] = html_page(content(**change))
+        return PAGES[key]
+
+    return get

@@ -2,7 +2,7 @@ import pytest
 
 from dbtssl.evaluation.metrics import METRICS
 from dbtssl.evaluation.protocol import STRICT
-from dbtssl.report.table import build_table
+from dbtssl.report.build import build_table
 
 
 def marks(table, metric="auc"):

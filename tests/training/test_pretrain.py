@@ -162,11 +162,52 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine(slices, tmp_path):
     np.testing.assert_allclose(rates, [0.025, 0.05, *cosine], rtol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weight_decay_follows_its_schedule_to_the_optimiser(slices, tmp_path):
+    """With plain SGD at a constant rate, what a parameter without gradient has left is the product of 1 - lr wd(t)."""
+    objective = Toy()
+    objective.idle = nn.Parameter(torch.ones(2, 2))
+    seen = objective.forward
+    objective.forward = lambda batch: Step(seen(batch).loss + 0 * objective.idle.sum())
+    plan = {"momentum": 0.0, "lr": 0.05, "min_lr": 0.05, "warmup_epochs": 0}
+    train(slices, tmp_path, objective, weight_decay=0.4, weight_decay_end=2.0, **plan)
+    decays = [2.0 - 1.6 * (1 + math.cos(math.pi * t / 11)) / 2 for t in range(12)]
+    left = math.prod(1 - 0.05 * decay for decay in decays)
+    torch.testing.assert_close(objective.idle.detach(), torch.full((2, 2), left))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_gradient_is_clipped_by_its_norm_over_all_parameters(slices, tmp_path, precision):
+    """Plain SGD of one step at rate 1 moves the weights by the clipped gradient."""
+    plan = {"epochs": 1, "batch_size": 12, "lr": 1.0, "min_lr": 1.0, "warmup_epochs": 0}
+    plan |= {"momentum": 0.0, "weight_decay": 0.0, "precision": precision}
+    start = Toy()
+    moved = {}
+    for norm in (None, 0.01, 1e6):
+        objective, _ = train(slices, tmp_path / str(norm), clip_norm=norm, **plan)
+        steps = zip(start.student.parameters(), objective.student.parameters(), strict=True)
+        moved[norm] = torch.cat([(a - b).detach().flatten() for a, b in steps])
+    (line,) = lines(tmp_path / "0.01")
+    assert line["gradient_norm"] == pytest.approx(float(moved[None].norm()), rel=1e-3)
+    assert line["gradient_norm"] > 0.01
+    torch.testing.assert_close(
+        moved[0.01], moved[None] * 0.01 / moved[None].norm(), rtol=1e-3, atol=1e-6
+    )
+    assert torch.equal(moved[1e6], moved[None])
+    assert "gradient_norm" not in lines(tmp_path / "None")[0]
+
+
+OPTIMIZERS = {
+    "sgd": {},
+    "adamw": {"weight_decay": 0.04, "weight_decay_end": 0.4, "clip_norm": 0.5},
+    "lars": {"lr": 2.0, "decay_bias_norm": False, "bias_norm_lr": 0.1, "clip_norm": 0.5},
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("fail_at", [1, 5, 6, 7])
 def test_going_on_ends_with_the_same_weights_bit_for_bit(slices, tmp_path, fail_at, optimizer):
     """Steps 5 and 7 lie within an epoch of 3, step 6 at its end; the checkpoint is one step old."""
-    plan = {"checkpoint_every": 0, "optimizer": optimizer}
+    plan = {"checkpoint_every": 0, "optimizer": optimizer} | OPTIMIZERS[optimizer]
     straight, result = train(slices, tmp_path / "straight", **plan)
     with pytest.raises(KeyboardInterrupt):
         train(slices, tmp_path / "broken", Toy(fail_at=fail_at), **plan)
@@ -303,6 +344,11 @@ def test_a_full_disk_is_told_and_the_old_checkpoint_kept(tmp_path, monkeypatch):
         {"lr": 0.0},
         {"momentum": 1.0},
         {"weight_decay": -1.0},
+        {"weight_decay_end": -1.0},
+        {"bias_norm_lr": 0.0},
+        {"clip_norm": 0.0},
+        {"optimizer": "lars", "weight_decay": 0.0},
+        {"optimizer": "lars", "weight_decay_end": 0.0},
         {"optimizer": "adam"},
         {"precision": "16-mixed"},
         {"epochs": 2, "warmup_epochs": 3},

@@ -61,6 +61,16 @@ def test_shapes_ids_and_grey_levels(pairs):
     assert torch.equal(z, z.round())
     assert (z >= 0).all()
     assert (z < raw["volume"][0] + 2).all()
+    assert torch.equal(z.long(), raw["z"][0])
+
+
+def test_the_size_of_a_pixel_is_that_of_the_crop(slices):
+    """Wide crops of half the area: their pixels are as high and as wide as what they show, in slice heights."""
+    half = Crop(10, scale=(0.5, 0.5), ratio=(2.0, 2.0), flip=0.0)
+    views = (ViewSpec("anchor", half), ViewSpec("positive", half, same_crop_as=0))
+    batch = finish(Pairs(slices, Other(), views, seed=5).__getitems__([(0, 0)]), views)
+    for pixel in batch.pixel:
+        assert pixel.tolist() == [pytest.approx([10 / (10 * 20), 20 / (10 * 20)])]
 
 
 class OneInTwo:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std
+from dbtssl.api import Step, feature_std, gather_with_gradient
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class BarlowTwins(nn.Module):
-    """The cross-correlation matrix of the two views' features is drawn to the identity (equation 1)."""
+    """The cross-correlation matrix of the two views' features is drawn to the identity (equation 1).
+
+    Features are standardised over the images of all devices, as by the authors' synchronised batch normalisation. Their
+    gradient on R devices is 1 / R of that on one (`main.py` sums the matrices without gradients, DDP takes the mean);
+    ours is that on one.
+    """
 
     class Config(PairConfig):
         """Head and weight of the paper (section 2.2)."""
@@ -38,14 +43,14 @@ class BarlowTwins(nn.Module):
 
         head = BarlowTwinsProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
-        self.loss = BarlowTwinsLoss(redundancy, gather_distributed=True)
+        self.loss = BarlowTwinsLoss(redundancy)
         self.views = pair(**views)
 
     def forward(self, batch: Batch) -> Step:
         """The sum over the matrix, not scaled by its size."""
         z0, z1 = (self.network(view) for view in batch.views)
         with full_precision(z0):
-            loss = self.loss(z0, z1)
+            loss = self.loss(gather_with_gradient(z0), gather_with_gradient(z1))
         return Step(loss, {"feature_std": feature_std(z0)})
 
     def after_step(self, progress: float) -> None:

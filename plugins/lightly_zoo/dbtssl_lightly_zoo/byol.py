@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector
+from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector, sync_batchnorm
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from dbtssl_lightly_zoo.views import PairConfig, pair
@@ -41,7 +41,7 @@ class BYOL(nn.Module):
 
         self.online = Projected(encoder, BYOLProjectionHead(encoder.num_features, hidden, dim))
         self.target = MomentumTeacher(self.online)
-        self.predictor = BYOLPredictionHead(dim, hidden, dim)
+        self.predictor = sync_batchnorm(BYOLPredictionHead(dim, hidden, dim))
         self.negative_cosine = NegativeCosineSimilarity()
         self.momentum = momentum
         self.views, self.dim = pair(**views), dim

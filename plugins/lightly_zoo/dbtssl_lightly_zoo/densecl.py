@@ -21,11 +21,12 @@ from dbtssl.api import (
     Step,
     feature_std,
     gather,
+    place_width,
+    places_and_pooled,
     shuffle,
     split_batchnorm,
     unshuffle,
 )
-from dbtssl_lightly_zoo.feature_map import place_width, places_and_pooled
 from dbtssl_lightly_zoo.projected import full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
@@ -55,7 +56,7 @@ class DenseCL(nn.Module):
         splits: int = Field(
             default=4, ge=1, description="parts of a batch with batch statistics of their own"
         )
-        exclude: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
             default="none",
             description="keys in the queues that are no negatives of a query: those of its own ...",
         )
@@ -71,17 +72,17 @@ class DenseCL(nn.Module):
         momentum: float,
         dense_weight: float,
         splits: int,
-        exclude: Literal["none", "volume", "breast", "patient"],
+        exclude_negatives: Literal["none", "volume", "breast", "patient"],
         **views: Any,
     ) -> None:
         super().__init__()
         self.views = pair(**views)
-        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape[0])
+        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape)
         split_batchnorm(self.query, splits)
         self.key = MomentumTeacher(self.query)
         self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)
         self.temperature, self.momentum = temperature, momentum
-        self.dense_weight, self.exclude = dense_weight, exclude
+        self.dense_weight, self.exclude_negatives = dense_weight, exclude_negatives
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of both losses (equation 3); then the queues take the keys in."""
@@ -92,7 +93,7 @@ class DenseCL(nn.Module):
             mixed, order = shuffle(batch.views[KEY])
             key_found, key_places, key = (unshuffle(x, order) for x in self.key(mixed))
         matched = select_most_similar(found, key_found, key_places)  # B x N x D
-        own = None if self.exclude == "none" else self._own(batch)
+        own = None if self.exclude_negatives == "none" else self._own(batch)
         with full_precision(image):
             whole = contrast(image[:, None], key[:, None], self.images.keys, self.temperature, own)
             dense = contrast(places, matched, self.places.keys, self.temperature, own)
@@ -113,21 +114,21 @@ class DenseCL(nn.Module):
 
     def _own(self, batch: Batch) -> torch.Tensor:
         """Which keys of the queues come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.images, self.exclude)
-        mine: torch.Tensor = getattr(batch, self.exclude)[QUERY]
+        ids: torch.Tensor = getattr(self.images, self.exclude_negatives)
+        mine: torch.Tensor = getattr(batch, self.exclude_negatives)[QUERY]
         return mine[:, None] == ids[None]
 
 
 class _Branches(nn.Module):
     """Encoder with a head for the image and one for its places."""
 
-    def __init__(self, encoder: nn.Module, hidden: int, dim: int, size: int) -> None:
+    def __init__(self, encoder: nn.Module, hidden: int, dim: int, shape: tuple[int, int]) -> None:
         super().__init__()
         from lightly.models.modules.heads import DenseCLProjectionHead
 
         self.encoder = encoder
         self.image = DenseCLProjectionHead(encoder.num_features, hidden, dim)
-        self.place = DenseCLProjectionHead(place_width(encoder, size), hidden, dim)
+        self.place = DenseCLProjectionHead(place_width(encoder, shape), hidden, dim)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encoder features of places ``(B, N, C)``; unit projections of places ``(B, N, D)`` and images ``(B, D)``."""

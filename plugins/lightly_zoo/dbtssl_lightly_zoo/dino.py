@@ -1,7 +1,6 @@
 """DINO (Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294).
 
-After facebookresearch/dino, `main_dino.py`. The loop's weight decay is constant, where the reference raises it from
-0.04 to 0.4, and it does not clip gradients.
+After facebookresearch/dino, `main_dino.py`.
 """
 
 from __future__ import annotations

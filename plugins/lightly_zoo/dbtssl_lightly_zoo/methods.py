@@ -1,9 +1,9 @@
-"""One method an objective: its paper's schedule as far as the loop has it, on the same slices and views as ``moco-v2``.
+"""One method an objective: its paper's schedule, on the same slices and views as ``moco-v2``.
 
-The loop has SGD and AdamW, no LARS and no weight-decay schedule. Where the paper trains with SGD or AdamW, learning
-rate (scaled to a batch of 128 by the paper's own rule), weight decay, warm-up and epochs are the paper's; where it
-trains with LARS (SimCLR, BYOL, Barlow Twins, VICReg) its rates mean nothing without LARS, and `ADAMW` is ours, untuned.
-None of the papers pretrains on tomosynthesis, so no number is reported.
+Learning rates are the paper's or its code's, scaled to a batch of 128 by their own rule, all linear in the batch;
+weight decay, warm-up, epochs and what is left out of decay are theirs too. Each constant says where it comes from.
+With LARS, biases and norms neither decay nor are they scaled, as in the four papers that use it. None of the papers
+pretrains on tomosynthesis, so no number is reported.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from dbtssl.api import Method
 
 MULTI_CROP = DBT_VIEWS | {"local_size": 192}  # 96 of 224 pixels in the papers, 192 of 448 here
 
-ADAMW = {"batch_size": 128, "optimizer": "adamw", "lr": 5e-4, "warmup_epochs": 10.0}
+ADAMW = {"batch_size": 128, "optimizer": "adamw", "warmup_epochs": 10.0}
 SGD = {"batch_size": 128, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
+LARS = {
+    "batch_size": 128,
+    "optimizer": "lars",
+    "momentum": 0.9,
+    "warmup_epochs": 10.0,
+    "weight_decay": 1e-6,
+    "decay_bias_norm": False,
+}
 
 
 def _method(
@@ -38,17 +46,19 @@ SIMCLR = _method(
     "simclr",
     "SimCLR",
     DBT_VIEWS,
-    ADAMW | {"epochs": 100, "weight_decay": 1e-6},  # epochs of its ablations
+    # README, the ImageNet command; section 2.2
+    LARS | {"epochs": 100, "lr": 0.3 * 128 / 256},
     "Chen et al., A Simple Framework for Contrastive Learning, arXiv:2002.05709, 2020",
-    "google-research/simclr",
+    "google-research/simclr, README",
 )
 BYOL = _method(
     "byol",
     "BYOL",
-    DBT_VIEWS,
-    ADAMW | {"epochs": 300, "weight_decay": 1e-6},  # epochs of its ablations, section 5
+    # `byol/configs/byol.py`, its presets for 300 epochs
+    DBT_VIEWS | {"momentum": 0.99},
+    LARS | {"epochs": 300, "lr": 0.3 * 128 / 256},
     "Grill et al., Bootstrap Your Own Latent, arXiv:2006.07733, 2020",
-    "deepmind/deepmind-research, byol",
+    "google-deepmind/deepmind-research, byol/configs/byol.py",
 )
 SIMSIAM = _method(
     "simsiam",
@@ -62,24 +72,42 @@ BARLOW_TWINS = _method(
     "barlow-twins",
     "Barlow Twins",
     DBT_VIEWS,
-    ADAMW | {"epochs": 300, "weight_decay": 1e-6},  # epochs of its ablations
+    # `main.py`: 0.2 for weights and 0.0048 for biases and norms, down to a thousandth; epochs of the ablations
+    LARS
+    | {
+        "epochs": 300,
+        "lr": 0.2 * 128 / 256,
+        "min_lr": 0.2 * 128 / 256 / 1000,
+        "bias_norm_lr": 0.0048 / 0.2,
+    },
     "Zbontar et al., Barlow Twins, arXiv:2103.03230, 2021",
-    "facebookresearch/barlowtwins",
+    "facebookresearch/barlowtwins, main.py",
 )
 VICREG = _method(
     "vicreg",
     "VICReg",
     DBT_VIEWS,
-    ADAMW | {"epochs": 100, "weight_decay": 1e-6},  # epochs of its ablations
+    # README, the command for 100 epochs; `main_vicreg.py`: down to a thousandth
+    LARS | {"epochs": 100, "lr": 0.3 * 128 / 256, "min_lr": 0.3 * 128 / 256 / 1000},
     "Bardes, Ponce, LeCun, VICReg, arXiv:2105.04906, 2021",
-    "facebookresearch/vicreg",
+    "facebookresearch/vicreg, README",
 )
 DINO = _method(
     "dino",
     "DINO",
     # convolutional encoders end in a pooled ReLU, whose outputs lie in one direction: the head must centre them
     MULTI_CROP | {"batch_norm": True},
-    ADAMW | {"epochs": 100, "lr": 5e-4 * 128 / 256, "min_lr": 1e-6, "weight_decay": 0.04},
+    # defaults of `main_dino.py`, which clips the gradient of each parameter by itself; here it is all of them together
+    ADAMW
+    | {
+        "epochs": 100,
+        "lr": 5e-4 * 128 / 256,
+        "min_lr": 1e-6,
+        "weight_decay": 0.04,
+        "weight_decay_end": 0.4,
+        "decay_bias_norm": False,
+        "clip_norm": 3.0,
+    },
     "Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv:2104.14294",
     "facebookresearch/dino, main_dino.py",
 )
@@ -95,7 +123,8 @@ LEJEPA = _method(
     "lejepa",
     "LeJEPA",
     MULTI_CROP,
-    ADAMW | {"epochs": 100, "weight_decay": 0.05},
+    ADAMW
+    | {"epochs": 100, "lr": 5e-4, "weight_decay": 0.05},  # not checked against the authors' code
     "Balestriero and LeCun, LeJEPA, arXiv:2511.08544, 2025",
     "galilai-group/lejepa",
 )

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from dbtssl.api import sync_batchnorm
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
 class Projected(nn.Module):
-    """``(B, 1, S, S)`` to the head's ``(B, D)``: the encoder in the loop's precision, the head in float32."""
+    """``(B, 1, S, S)`` to the head's ``(B, D)``: the encoder in the loop's precision, the head in float32.
+
+    Batch normalisation, of ``encoder`` too, is replaced in place, see `sync_batchnorm`.
+    """
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head = sync_batchnorm(encoder), sync_batchnorm(head)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Projections of ``images``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std, one_vector
+from dbtssl.api import Step, feature_std, one_vector, sync_batchnorm
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.views import PairConfig, pair
 
@@ -39,7 +39,7 @@ class SimSiam(nn.Module):
 
         head = SimSiamProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
-        self.predictor = SimSiamPredictionHead(dim, bottleneck, dim)
+        self.predictor = sync_batchnorm(SimSiamPredictionHead(dim, bottleneck, dim))
         self.loss = NegativeCosineSimilarity()
         self.views, self.dim = pair(**views), dim
 

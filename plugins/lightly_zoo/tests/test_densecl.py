@@ -5,15 +5,15 @@ import copy
 import pytest
 import torch
 from dbtssl_lightly_zoo.densecl import contrast
-from dbtssl_lightly_zoo.feature_map import place_width, places_and_pooled
 from lightly.loss import NTXentLoss
 from torch import nn
 from torch.nn import functional as F
 
-from dbtssl.api import ConfigError, create_encoder
+from dbtssl.api import ConfigError, create_encoder, place_width, places_and_pooled
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
+from dbtssl.testing.toy_objective import ToyEncoder, toy_batch
 
-from .conftest import Encoder, batch, build
+from .conftest import build
 
 
 def unit(*shape, seed=0):
@@ -39,7 +39,7 @@ def test_an_excluded_key_is_as_if_it_were_not_there():
 def test_a_step_by_hand():
     """Each place is paired with the place of the key that looks most alike to the encoder."""
     objective = build("densecl", splits=1, dense_weight=0.3)
-    data, other = batch(objective, n=4), copy.deepcopy(objective)
+    data, other = toy_batch(objective, n=4), copy.deepcopy(objective)
     found, places, image = other.query(data.views[0])
     key_found, key_places, key = other.key(data.views[1])
     dense = []
@@ -65,11 +65,11 @@ def test_a_step_by_hand():
 
 def test_queues_are_in_the_state_and_the_next_losses_equal():
     objective, other = build("densecl"), build("densecl", seed=1)
-    objective(batch(objective))
+    objective(toy_batch(objective))
     objective.after_step(0.5)
     assert {"images.keys", "images.pointer", "places.keys"} <= objective.state_dict().keys()
     other.load_state_dict(objective.state_dict())
-    data = batch(objective, seed=4)
+    data = toy_batch(objective, seed=4)
     torch.manual_seed(3)
     expected = objective(data).loss
     torch.manual_seed(3)
@@ -77,8 +77,11 @@ def test_queues_are_in_the_state_and_the_next_losses_equal():
 
 
 def test_own_keys_can_be_left_out():
-    plain, careful = build("densecl", splits=1), build("densecl", splits=1, exclude="patient")
-    data = batch(plain)
+    plain, careful = (
+        build("densecl", splits=1),
+        build("densecl", splits=1, exclude_negatives="patient"),
+    )
+    data = toy_batch(plain)
     torch.testing.assert_close(plain(data).loss, careful(data).loss)  # the queues are nobody's
     assert careful(data).loss < plain(data).loss
     assert careful._own(data)[:, :8].sum(dim=1).tolist() == [4] * 8
@@ -86,11 +89,11 @@ def test_own_keys_can_be_left_out():
 
 def test_the_kept_encoder_is_whole_and_keys_get_no_gradient():
     objective = build("densecl")
-    objective(batch(objective)).loss.backward()
+    objective(toy_batch(objective)).loss.backward()
     assert all(p.grad is None for p in objective.key.parameters())
     assert all(p.grad is not None for p in objective.query.parameters())
     kept = objective.encoder()
-    assert kept.state_dict().keys() == Encoder().state_dict().keys()
+    assert kept.state_dict().keys() == ToyEncoder().state_dict().keys()
     assert kept(torch.rand(5, 1, 20, 20)).shape == (5, 10)  # 5 cannot be cut into 4
     assert isinstance(objective.query.encoder.norm, SplitBatchNorm2d)
 
@@ -108,7 +111,7 @@ def test_the_kept_encoder_is_whole_and_keys_get_no_gradient():
 def test_places_of_every_kind_of_encoder(name, args, size, places, width):
     encoder = create_encoder(name, **args)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    assert place_width(encoder, size) == width
+    assert place_width(encoder, (size, size)) == width
     assert encoder.training
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     encoder.eval()
@@ -119,7 +122,7 @@ def test_places_of_every_kind_of_encoder(name, args, size, places, width):
 
 
 def test_places_keep_their_order():
-    encoder = Encoder().eval()
+    encoder = ToyEncoder().eval()
     images = torch.rand(2, 1, 20, 20)
     found, _ = places_and_pooled(encoder, images)
     features = encoder.forward_features(images)

@@ -10,8 +10,9 @@ from dbtssl_lightly_zoo.schedules import cosine_momentum
 from lightly.loss import DINOLoss
 
 from dbtssl.api import ConfigError, create_encoder
+from dbtssl.testing.toy_objective import toy_batch
 
-from .conftest import batch, build
+from .conftest import build
 
 
 def outputs(objective, data):
@@ -30,7 +31,7 @@ def objective():
 
 
 def test_the_loss_is_lightlys_and_the_cross_entropy_of_every_other_view(objective):
-    data = batch(objective)
+    data = toy_batch(objective)
     teacher, student = outputs(objective, data)
     center = objective.loss.center.clone()
     theirs = DINOLoss(6, teacher_temp=0.06)
@@ -53,7 +54,7 @@ def test_the_loss_is_lightlys_and_the_cross_entropy_of_every_other_view(objectiv
 def test_two_global_views_alone_are_enough():
     objective = build("dino", local_views=0)
     assert len(objective.views) == 2
-    assert torch.isfinite(objective(batch(objective)).loss)
+    assert torch.isfinite(objective(toy_batch(objective)).loss)
 
 
 def test_views_are_of_anchor_and_positive_in_turn(objective):
@@ -69,7 +70,7 @@ def test_views_are_of_anchor_and_positive_in_turn(objective):
 
 def test_the_center_survives_bf16(objective):
     """Its steps are smaller than what bf16 resolves; centre, loss and heads stay float32."""
-    data = batch(objective)
+    data = toy_batch(objective)
     with torch.autocast("cpu", torch.bfloat16):
         other = copy.deepcopy(objective)
         teacher = other.teacher(torch.cat(data.views[:2]))
@@ -101,7 +102,7 @@ def test_teacher_temperature_rises_linearly_and_stays():
 def test_the_temperature_of_a_step_follows_the_progress():
     cold, warm = build("dino", warmup=0.5), build("dino", warmup=0.5)
     warm.after_step(1.0)
-    assert not torch.equal(cold(batch(cold)).loss, warm(batch(warm)).loss)
+    assert not torch.equal(cold(toy_batch(cold)).loss, warm(toy_batch(warm)).loss)
 
 
 def test_momentum_is_a_cosine_to_one():
@@ -116,7 +117,7 @@ def test_prototypes_are_frozen_at_first():
     for progress, moves in ((0.05, False), (0.1, True)):
         objective.after_step(progress)
         objective.zero_grad()
-        objective(batch(objective)).loss.backward()
+        objective(toy_batch(objective)).loss.backward()
         assert bool(prototypes.grad.abs().sum() > 0) == moves
 
 
@@ -138,11 +139,11 @@ def test_the_teachers_encoder_is_kept_and_can_be_trained():
 
 def test_progress_is_in_the_state():
     objective, other = build("dino"), build("dino", seed=1)
-    objective(batch(objective))
+    objective(toy_batch(objective))
     objective.after_step(0.2)
     other.load_state_dict(objective.state_dict())
     assert other.progress == 0.2
-    data = batch(objective, seed=3)
+    data = toy_batch(objective, seed=3)
     assert torch.equal(objective(data).loss, other(data).loss)
 
 
@@ -158,4 +159,4 @@ def test_a_transformer_of_one_size_is_refused():
         build("dino", encoder=vit, crop_size=32, local_size=16)
     vit = create_encoder("vit_tiny_patch16_224", **args, dynamic_img_size=True)
     objective = build("dino", encoder=vit, crop_size=32, local_size=16)
-    assert torch.isfinite(objective(batch(objective)).loss)
+    assert torch.isfinite(objective(toy_batch(objective)).loss)

@@ -10,8 +10,9 @@ import torch
 from lightly.loss import SIGReg
 
 from dbtssl.api import PluginError
+from dbtssl.testing.toy_objective import toy_batch
 
-from .conftest import batch, build
+from .conftest import build
 
 
 def statistic(x: torch.Tensor, t_max: float, knots: int) -> float:
@@ -45,7 +46,7 @@ def everything(objective, data):
 @pytest.mark.parametrize("local_views", [0, 3])
 def test_the_loss_is_sigreg_and_the_distance_to_the_mean_of_the_global_views(local_views):
     objective = build("lejepa", sigreg=0.3, local_views=local_views, projections=32)
-    data = batch(objective)
+    data = toy_batch(objective)
     whole, z = everything(objective, data)
     torch.manual_seed(5)
     loss = objective(data).loss
@@ -58,7 +59,7 @@ def test_the_loss_is_sigreg_and_the_distance_to_the_mean_of_the_global_views(loc
 def test_sigreg_by_hand():
     """The statistic of each view and direction, averaged."""
     objective = build("lejepa", sigreg=1.0, projections=8, knots=9, t_max=2.0)
-    data = batch(objective)
+    data = toy_batch(objective)
     _, z = everything(objective, data)
     torch.manual_seed(5)
     loss = objective(data).loss

@@ -9,7 +9,9 @@ import torch
 from lightly.loss import BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, VICRegLoss
 from torch.nn import functional as F
 
-from .conftest import batch, build
+from dbtssl.testing.toy_objective import toy_batch
+
+from .conftest import build
 
 
 def projections(objective, data):
@@ -20,7 +22,7 @@ def projections(objective, data):
 
 def test_simclr_is_nt_xent():
     objective = build("simclr", temperature=0.3)
-    data = batch(objective)
+    data = toy_batch(objective)
     z = copy.deepcopy(objective.network)(torch.cat(data.views))
     loss = objective(data).loss
     torch.testing.assert_close(loss, NTXentLoss(0.3)(*z.chunk(2)))
@@ -37,7 +39,7 @@ def test_simclr_is_nt_xent():
 
 def test_byol_is_the_squared_distance_of_unit_vectors():
     objective = build("byol")
-    data = batch(objective)
+    data = toy_batch(objective)
     z0, z1 = projections(objective, data)
     target = copy.deepcopy(objective.target)
     t0, t1 = (target(view) for view in data.views)
@@ -55,7 +57,7 @@ def test_byol_is_the_squared_distance_of_unit_vectors():
 
 def test_simsiam_is_the_cosine_of_prediction_and_stopped_projection():
     objective = build("simsiam")
-    data = batch(objective)
+    data = toy_batch(objective)
     z0, z1 = projections(objective, data)
     predictor = copy.deepcopy(objective.predictor)
     p0, p1 = predictor(z0), predictor(z1)
@@ -71,7 +73,7 @@ def test_simsiam_is_the_cosine_of_prediction_and_stopped_projection():
 def test_simsiam_stops_the_gradient_of_the_target():
     """With gradients through both sides the loss would move the network in another direction."""
     objective, free = build("simsiam"), build("simsiam")
-    data = batch(objective)
+    data = toy_batch(objective)
     objective(data).loss.backward()
     z0, z1 = (free.network(view) for view in data.views)
     cosine = NegativeCosineSimilarity()
@@ -84,7 +86,7 @@ def test_simsiam_stops_the_gradient_of_the_target():
 
 def test_barlow_twins_is_the_distance_of_the_cross_correlation_to_the_identity():
     objective = build("barlow-twins", redundancy=0.02)
-    data = batch(objective)
+    data = toy_batch(objective)
     a, b = projections(objective, data)
     loss = objective(data).loss
     torch.testing.assert_close(loss, BarlowTwinsLoss(0.02)(a, b))
@@ -104,7 +106,7 @@ def test_barlow_twins_is_the_distance_of_the_cross_correlation_to_the_identity()
 def test_vicreg_is_its_three_terms(kind, weights):
     names = ("invariance", "variance", "covariance")
     objective = build("vicreg", **dict(zip(names, map(float, weights), strict=True)))
-    data = batch(objective)
+    data = toy_batch(objective)
     a, b = projections(objective, data)
     loss = objective(data).loss
     torch.testing.assert_close(loss, VICRegLoss(*weights)(a, b))
@@ -127,7 +129,7 @@ def test_vicreg_is_its_three_terms(kind, weights):
 
 def test_byol_targets_get_no_gradient_and_follow():
     objective = build("byol", momentum=0.9)
-    objective(batch(objective)).loss.backward()
+    objective(toy_batch(objective)).loss.backward()
     assert all(p.grad is None and not p.requires_grad for p in objective.target.parameters())
     assert all(p.grad is not None for p in objective.predictor.parameters())
     start = objective.target.module.encoder.one.weight.clone()

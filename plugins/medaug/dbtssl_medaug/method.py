@@ -6,18 +6,19 @@ alone. The commands of the baselines are not published; what a row means is read
 0.5 a random slice of another volume of the same study (``--inter-study``, MedAug's best rule) or of any study of the
 patient (``--inter-patient``); else, and where there is no such volume, a near slice of the same volume.
 
-Preset ``default`` has a symmetric window of slices; ``as-released`` (``--inter-study``) and ``as-released-patient``
-(``--inter-patient``) have the released code's half-open one and its temperature, queue and momentum. Preset ``medaug``
-is MedAug itself (stanfordmlgroup/MedAug at 0db9cd9c, README and `moco/main_moco.py`) as far as one channel and our loop
-have it: AdamW stands for Adam, and a cosine for steps of 0.1 at epochs 12 and 18. Its ResNet-18 with ImageNet weights
-is for the row to say (``backbone``, ``weights``); an epoch shows one slice of each volume, MedAug's shows every image.
+Preset ``mocov2`` has MoCo v2's own temperature, queue and momentum and a symmetric window of slices, as the rows have
+without a preset; ``as-released`` (``--inter-study``) and ``as-released-patient`` (``--inter-patient``) have those of
+the released code, and its half-open window. Preset ``medaug`` is MedAug itself (stanfordmlgroup/MedAug at 0db9cd9c,
+README and `moco/main_moco.py`) as far as one channel and our loop have it: AdamW stands for Adam, and a cosine for
+steps of 0.1 at epochs 12 and 18. Its ResNet-18 with ImageNet weights is for the row to say (``backbone``,
+``weights``); an epoch shows one slice of each volume, MedAug's shows every image.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, PRETRAIN
+from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN
 
 from dbtssl.api import Method, Reported
 
@@ -77,7 +78,7 @@ INTER_SLICE = Method(
     sampler_config={"reach": 4},
     pretrain=PRETRAIN,
     presets={
-        "default": {},
+        "mocov2": {"objective": MOCOV2},
         "as-released": {"objective": AS_RELEASED, "sampler": {"half_open": True}},
     },
     paper=SIFT_DBT,
@@ -96,7 +97,7 @@ MEDAUG = Method(
     sampler_config={"study": "same", "itself": False, "p_partner": 0.5, "reach": 4},
     pretrain=PRETRAIN,
     presets={
-        "default": {},
+        "mocov2": {"objective": MOCOV2},
         "as-released": {"objective": AS_RELEASED, "sampler": {"half_open": True}},
         "as-released-patient": {
             "objective": AS_RELEASED,

@@ -41,8 +41,8 @@ def test_differs_from_moco_and_sift_dbt_in_its_pairs_alone(name):
 
 
 def test_presets_of_inter_slice():
-    assert set(method("inter-slice").presets) == {"default", "as-released"}
-    for preset, half_open in (("default", False), ("as-released", True)):
+    assert set(method("inter-slice").presets) == {"mocov2", "as-released"}
+    for preset, half_open in (("mocov2", False), ("as-released", True)):
         objective, sampler, schedule = configs("inter-slice", preset)
         assert (sampler.reach, sampler.half_open) == (4, half_open)
         assert objective.temperature == (0.5 if half_open else 0.2)
@@ -52,7 +52,7 @@ def test_presets_of_inter_slice():
 @pytest.mark.parametrize(
     ("preset", "study", "half_open", "temperature", "queue_size"),
     [
-        ("default", "same", False, 0.2, 65_536),
+        ("mocov2", "same", False, 0.2, 65_536),
         ("as-released", "same", True, 0.5, 4096),
         ("as-released-patient", "any", True, 0.5, 4096),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from dbtssl.api import Label, Volume, create_encoder
 from dbtssl.data.store import write_dataset
 from dbtssl.plugins import registry
-from dbtssl.training.loop import CHECKPOINT, LOG
+from dbtssl.testing.resume import check_resume
+from dbtssl.training.loop import LOG
 from dbtssl.training.pretrain import PretrainConfig, pretrain
 
 VIEWS = {
@@ -22,8 +22,7 @@ VIEWS = {
     "P3": ("lmlo",),
 }
 SMALL = {"crop_size": 64, "queue_size": 8, "dim": 8, "splits": 1}
-SCHEDULE = PretrainConfig(epochs=5, batch_size=4, slices_per_volume=2, lr=0.05, checkpoint_every=0)
-STEPS = 20  # 16 slices an epoch
+SCHEDULE = PretrainConfig(epochs=5, batch_size=4, slices_per_volume=2, lr=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -39,65 +38,40 @@ def slices(tmp_path_factory):
     return data.slices(range(len(volumes)))
 
 
-def train(name, slices, folder, preset="default", steps=STEPS):
-    """Pretrain; with fewer ``steps`` it is interrupted there."""
-    method = registry().load("method", name)
-    changes = method.presets[preset].get("sampler", {})
-    cls = registry().load("sampler", method.sampler)
-    sampler = cls(**cls.Config(**(method.sampler_config | changes)).model_dump())
-    moco = registry().load("objective", method.objective)
+def build(name, seed=0):
+    moco = registry().load("objective", registry().load("method", name).objective)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        keys = moco.Config(**SMALL).model_dump()
-        objective = moco(create_encoder("cnn7", base_channels=2), **keys)
-    done = []
-    update = objective.after_step
+        torch.manual_seed(seed)
+        return moco(create_encoder("cnn7", base_channels=2), **moco.Config(**SMALL).model_dump())
 
-    def after_step(progress):
-        if len(done) == steps:
-            raise KeyboardInterrupt
-        done.append(progress)
-        update(progress)
 
-    objective.after_step = after_step
-    pretrain(objective, sampler, slices, SCHEDULE, seed=1, folder=folder, accelerator="cpu")
-    return objective
+def sampler_of(name, preset="mocov2"):
+    method = registry().load("method", name)
+    cls = registry().load("sampler", method.sampler)
+    fields = method.sampler_config | method.presets[preset].get("sampler", {})
+    return cls(**cls.Config(**fields).model_dump())
+
+
+def train(name, slices, folder, preset="mocov2"):
+    pairs = sampler_of(name, preset)
+    pretrain(build(name), pairs, slices, SCHEDULE, seed=1, folder=folder, accelerator="cpu")
 
 
 def lines(folder):
     return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
 
 
-def sha256(module):
-    """Of every parameter and buffer, queue and pointer included."""
-    total = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        total.update(name.encode() + value.numpy().tobytes())
-    return total.hexdigest()
-
-
 @pytest.mark.parametrize("name", ["medaug", "inter-slice"])
 def test_an_interrupted_run_ends_with_the_same_state(slices, tmp_path, name):
-    straight = train(name, slices, tmp_path / "straight")
-    with pytest.raises(KeyboardInterrupt):
-        train(name, slices, tmp_path / "broken", steps=7)
-    assert torch.load(tmp_path / "broken" / CHECKPOINT, weights_only=True)["step"] == 7
-    resumed = train(name, slices, tmp_path / "broken")
-    assert sha256(resumed) == sha256(straight)
-    a, b = (
-        [{**line, "images_per_s": 0} for line in lines(tmp_path / folder)]
-        for folder in ("straight", "broken")
-    )
-    assert a == b
-    assert len(a) == 5
+    check_resume(lambda seed: build(name, seed), tmp_path, slices=slices, sampler=sampler_of(name))
 
 
 def test_the_log_tells_what_share_of_volumes_has_no_partner(slices, tmp_path):
     """P2 and P3 have one volume of the eight each; each epoch shows two slices of each volume."""
-    train("medaug", slices, tmp_path / "default")
+    train("medaug", slices, tmp_path / "mocov2")
     train("medaug", slices, tmp_path / "own", preset="medaug")
     train("inter-slice", slices, tmp_path / "near")
-    for folder in ("default", "own"):
+    for folder in ("mocov2", "own"):
         assert {line["no_partner"] for line in lines(tmp_path / folder)} == {2 / 8}
     # the anchor where there is no partner, and one of 4 or 2 candidates where there is
     expected = (2 + 4 / 4 + 2 / 2) / 8

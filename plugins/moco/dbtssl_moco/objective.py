@@ -71,7 +71,7 @@ class MoCoV2(nn.Module):
             ge=1,
             description="parts of a batch, over all devices, with batch statistics of their own (MoCo: one a GPU)",
         )
-        exclude: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
             default="none",
             description="keys in the queue that are no negatives of a query: those of its own ...",
         )
@@ -120,7 +120,7 @@ class MoCoV2(nn.Module):
         momentum: float,
         momentum_schedule: Literal["constant", "cosine"],
         splits: int,
-        exclude: Literal["none", "volume", "breast", "patient"],
+        exclude_negatives: Literal["none", "volume", "breast", "patient"],
         crop_size: int,
         crop_scale: Range,
         flip: float,
@@ -141,7 +141,7 @@ class MoCoV2(nn.Module):
         self.query = nn.Sequential(split_batchnorm(encoder, splits), head)
         self.key = MomentumTeacher(self.query)
         self.queue = Queue(queue_size, dim)
-        self.temperature, self.exclude = temperature, exclude
+        self.temperature, self.exclude_negatives = temperature, exclude_negatives
         self.momentum, self.momentum_schedule = momentum, momentum_schedule
         crop = Crop(
             size=crop_size,
@@ -158,7 +158,7 @@ class MoCoV2(nn.Module):
         """InfoNCE of the queries against their keys and the queue, which then takes the keys in."""
         q = F.normalize(self.query(batch.views[QUERY]).float(), dim=1)  # B x D
         k = self._keys(batch.views[KEY])
-        stale = None if self.exclude == "none" else self._own(batch)
+        stale = None if self.exclude_negatives == "none" else self._own(batch)
         loss = info_nce(q, k, self.queue.keys.clone(), self.temperature, stale)
         ids = (batch.volume[KEY], batch.breast[KEY], batch.patient[KEY])
         self.queue.enqueue(gather(k), *(gather(x) for x in ids))
@@ -190,8 +190,8 @@ class MoCoV2(nn.Module):
 
     def _own(self, batch: Batch) -> torch.Tensor:
         """Which keys of the queue come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.queue, self.exclude)
-        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude)
+        ids: torch.Tensor = getattr(self.queue, self.exclude_negatives)
+        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude_negatives)
         return mine[QUERY][:, None] == ids[None]
 
 

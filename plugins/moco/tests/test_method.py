@@ -17,7 +17,7 @@ def method():
     return registry().load("method", "moco-v2")
 
 
-@pytest.mark.parametrize("preset", ["default", "as-released"])
+@pytest.mark.parametrize("preset", ["mocov2", "as-released"])
 def test_presets_resolve(method, preset):
     changes = method.presets[preset]
     assert changes.keys() <= {"objective", "sampler", "finetuner", "pretrain"}
@@ -28,12 +28,22 @@ def test_presets_resolve(method, preset):
     schedule = validate(PretrainConfig, method.pretrain | changes.get("pretrain", {}))
     assert (schedule.epochs, schedule.batch_size, schedule.lr) == (4000, 128, 0.0075)
     expected = {
-        "default": (0.2, 65536, 0.999, "constant", 0.4),
+        "mocov2": (0.2, 65536, 0.999, "constant", 0.4),
         "as-released": (0.5, 4096, 0.996, "cosine", 0.16),
     }[preset]
     keys = ("temperature", "queue_size", "momentum", "momentum_schedule", "brightness")
     assert tuple(getattr(found, k) for k in keys) == expected
     assert (found.crop_size, found.crop_scale, found.rotation) == (448, (0.4, 1.0), 30.0)
+
+
+@pytest.mark.parametrize("name", ["moco-v2", "sift-dbt", "inter-slice", "medaug"])
+def test_without_a_preset_a_row_is_mocov2(name):
+    found = registry().load("method", name)
+    moco = registry().load("objective", "moco-v2")
+    assert "default" not in found.presets
+    changed = found.objective_config | found.presets["mocov2"]["objective"]
+    assert validate(moco.Config, found.objective_config) == validate(moco.Config, changed)
+    assert set(found.presets["mocov2"]) == {"objective"}
 
 
 @pytest.mark.skipif(not PAPER.exists(), reason="the paper's tables are not beside the repository")

@@ -17,7 +17,7 @@ def method():
     return registry().load("method", "sift-dbt")
 
 
-@pytest.mark.parametrize(("preset", "half_open"), [("default", False), ("as-released", True)])
+@pytest.mark.parametrize(("preset", "half_open"), [("mocov2", False), ("as-released", True)])
 def test_presets_resolve(method, preset, half_open):
     changes = method.presets[preset]
     assert changes.keys() <= {"objective", "sampler", "finetuner", "pretrain"}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from dbtssl.api import Cohort, Label, SliceRef, Volume, neighbours
+from dbtssl.training.pairs import no_partner
 
 N = 4000
 LISTS = Path(__file__).parents[4] / "shared" / "data" / "bcs-dbt" / "sift_dbt_lists" / "csv"
@@ -131,6 +132,7 @@ def test_a_partner_is_another_view_of_the_breast_in_the_study():
     sampler = MetadataPairs(**MetadataPairs.Config().model_dump())
     found = [sampler.has_partner(i, COHORT) for i in range(len(COHORT))]
     assert found == [True] * 7 + [False]
+    assert no_partner(sampler, COHORT) == {"no_partner": 1 / 8}  # what the log tells
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the tables of BCS-DBT lie outside the project")
@@ -164,6 +166,51 @@ def test_other_sides_and_other_studies_are_never_drawn(anchor):
         assert (drawn.patient, drawn.study, drawn.side) == (own.patient, own.study, own.side)
         assert ref.volume == anchor or drawn.projection != own.projection
         assert 0 <= ref.z < drawn.n_slices
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Forty patients of one to three studies with names in common; a view in three is missing, some are repeated."""
+    rng = np.random.default_rng(5)
+    found = [
+        volume(f"P{p}", f"S{s}", view, int(rng.integers(1, 30)))
+        for p in range(40)
+        for s in range(int(rng.integers(1, 4)))
+        for view in ("lcc", "lmlo", "rcc", "rmlo", "lmlo1", "rcc1")
+        if rng.random() < (0.67 if view[-1] != "1" else 0.2)
+    ]
+    return Cohort([found[i] for i in rng.permutation(len(found))])
+
+
+@pytest.mark.parametrize("depth", ["uniform", "matched"])
+@pytest.mark.parametrize("half_open", [False, True])
+@pytest.mark.parametrize("p_view", [0.3, 1.0])
+def test_the_rule_holds_in_a_crowd(crowd, p_view, half_open, depth):
+    """The other view as often as asked where there is one, else near; nothing else of the patient, and no one else."""
+    settings = {"p_view": p_view, "half_open": half_open, "depth": depth}
+    sampler = MetadataPairs(**MetadataPairs.Config(**settings).model_dump())
+    rng, paired, crossed = np.random.default_rng(3), 0, 0
+    for at, own in enumerate(crowd):
+        others = [
+            i
+            for i, v in enumerate(crowd)
+            if (v.patient, v.study, v.side) == (own.patient, own.study, own.side)
+            and v.projection != own.projection
+        ]
+        assert sampler.has_partner(at, crowd) == bool(others)
+        for _ in range(10):
+            anchor = SliceRef(at, int(rng.integers(own.n_slices)))
+            ref = sampler.positive(anchor, crowd, rng)
+            assert ref.volume in (at, *others)
+            if ref.volume != at:
+                assert 0 <= ref.z < crowd[ref.volume].n_slices
+                assert depth == "uniform" or ref.z == matched(anchor, ref.volume, crowd)
+            else:
+                assert ref.z in neighbours(anchor, 4, crowd, half_open=half_open)
+            paired += bool(others)
+            crossed += ref.volume != at
+    assert abs(crossed - p_view * paired) <= 3 * np.sqrt(paired * p_view * (1 - p_view))
+    assert 0 < paired < 10 * len(crowd)
 
 
 @pytest.mark.parametrize("half_open", [False, True])

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dbtssl.api import ConfigError
+from dbtssl.errors import ConfigError
 
 
 def places_and_pooled(encoder: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -34,9 +34,9 @@ def places_and_pooled(encoder: nn.Module, images: torch.Tensor) -> tuple[torch.T
 
 
 @torch.no_grad()
-def place_width(encoder: nn.Module, size: int) -> int:
-    """Channels ``C`` of the feature map of images of ``size`` pixels; the encoder is left as it was."""
+def place_width(encoder: nn.Module, shape: tuple[int, int]) -> int:
+    """Channels ``C`` of the feature map of images of ``shape`` pixels; the encoder is left as it was."""
     training = encoder.training
-    places, _ = places_and_pooled(encoder.eval(), torch.zeros(1, 1, size, size))
+    places, _ = places_and_pooled(encoder.eval(), torch.zeros(1, 1, *shape))
     encoder.train(training)
     return places.shape[-1]

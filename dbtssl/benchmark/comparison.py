@@ -1,0 +1,148 @@
+"""The stage that compares the methods of a benchmark: each with the baseline, and each with the best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from dbtssl.benchmark.rows import AGGREGATORS, aggregator
+from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.units import test_units
+from dbtssl.config import Config, canonical_json, result_fields
+from dbtssl.errors import DataError
+from dbtssl.evaluation.bootstrap import CURVE_METRICS
+from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
+from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
+from dbtssl.evaluation.power import smallest_difference
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.evaluation.values import Score
+from dbtssl.report.table import Compared, Tie
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.store import Output
+    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.interfaces import Level
+
+COMPARE_VERSION = 1
+FILE = "comparison.json"
+BASELINE = "random-init"  # unless the specification names another row
+COMPARED = tuple(name for name in DEFAULT if name in CURVE_METRICS)
+
+
+class Comparison(Config):
+    """What the stage leaves."""
+
+    baseline: str = Field(description="the row that others are compared with; empty: none")
+    differences: tuple[Difference, ...] = Field(description="of every method to the baseline")
+    ties: tuple[Tie, ...] = Field(description="methods that cannot be told apart from the best")
+    notes: tuple[str, ...] = Field(description="what the test set could show, in words")
+
+    def compared(self) -> Compared:
+        """As the table takes it."""
+        return Compared(self.baseline, self.differences, self.ties, self.notes)
+
+
+def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) -> Stage:
+    """Compare ``parts``: row, seed, and the outputs of its prediction and its score."""
+
+    def run(folder: Path) -> None:
+        found = _comparison(spec, parts)
+        write_atomic(folder / FILE, canonical_json(found))
+
+    return Stage(
+        name="compare",
+        label="all rows",
+        version=COMPARE_VERSION,
+        config={
+            "baseline": _baseline(spec, [name for name, *_ in parts]),
+            "protocol": result_fields(protocol(spec.protocol)),
+            "aggregators": {place: aggregator(spec, place).key() for place in AGGREGATORS},
+            "rows": [[name, seed] for name, seed, *_ in parts],
+        },
+        parents={
+            f"{name}, seed {seed}: {what.folder.parent.parent.name}": what.content
+            for name, seed, *outputs in parts
+            for what in outputs
+        },
+        outputs=(FILE,),
+        run=run,
+    )
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """What a stage left; `DataError` where it cannot be read."""
+    try:
+        return Comparison.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        raise DataError(
+            f"{folder / FILE} cannot be read", hint="remove its folder and run again"
+        ) from None
+
+
+def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) -> Comparison:
+    chosen = protocol(spec.protocol)
+    sets: dict[Level, dict[str, list[ScoreSet]]] = {}
+    values: dict[tuple[Level, str, str], list[float | None]] = {}
+    for name, _, predicted, scored in parts:
+        for units in test_units(spec, predicted.folder, scored.folder).sets:
+            sets.setdefault(units.level, {}).setdefault(name, []).append(units)
+        score = Score.from_json((scored.folder / "score.json").read_text(encoding="utf-8"))
+        for row in score.rows:
+            if row.kind == "method" and not row.subgroup:
+                for metric in DEFAULT:
+                    known = row.values[metric].value if metric in row.values else None
+                    values.setdefault((row.level, name, metric), []).append(known)
+    baseline = _baseline(spec, [name for name, *_ in parts])
+    differences: list[Difference] = []
+    ties: list[Tie] = []
+    notes: list[str] = []
+    for level, methods in sets.items():
+        if len(methods) < 2 or chosen.diagnostic:
+            continue
+        if baseline:
+            to_baseline = compare(methods, baseline, confidence=chosen.confidence)
+            differences += to_baseline
+            said = smallest_difference(to_baseline, confidence=chosen.confidence).words()
+            notes.append(f"{level.capitalize()} level: {said}")
+        for metric in COMPARED:
+            means = {n: _mean(values.get((level, n, metric), [])) for n in methods}
+            if best := _best(means, metric):
+                scored_methods = {n: s for n, s in methods.items() if means[n] is not None}
+                for name in indistinguishable(
+                    scored_methods,
+                    best,
+                    metric=metric,
+                    confidence=chosen.confidence,
+                    rule=chosen.specificity_rule,
+                ):
+                    first = methods[name][0].evaluation_set
+                    ties.append(Tie(method=name, level=level, metric=metric, evaluation_set=first))
+    return Comparison(
+        baseline=baseline, differences=tuple(differences), ties=tuple(ties), notes=tuple(notes)
+    )
+
+
+def _baseline(spec: Spec, names: Sequence[str]) -> str:
+    """The baseline of the specification, if it is among the rows that have a score."""
+    wanted = spec.baseline or BASELINE
+    return wanted if wanted in names else ""
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _best(means: Mapping[str, float | None], metric: str) -> str:
+    """The best of a metric; empty where fewer than two differ."""
+    known = {name: value for name, value in means.items() if value is not None}
+    if len(set(known.values())) < 2:
+        return ""
+    sign = -1.0 if CATALOGUE[metric].better == "lower" else 1.0
+    return max(known, key=lambda name: sign * known[name])

@@ -1,0 +1,59 @@
+"""Where a run was made: versions, device, and the state of the code. No host, user or folder is named."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import dbtssl
+from dbtssl.benchmark.store import environment
+
+
+def run_environment(accelerator: str) -> dict[str, str]:
+    """Versions of the libraries that a result depends on, the device, its cores, and the commit of the code."""
+    out = environment() | {
+        "machine": platform.machine(),
+        "cores": f"{os.cpu_count()}",
+        "device": _device(accelerator),
+    }
+    if code := code_state(Path(dbtssl.__file__).parent):
+        out["code"] = code
+    return out
+
+
+def code_state(package: Path) -> str:
+    """``commit 0123456789ab``, and whether there are changes; empty for a package under no version control."""
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return ""  # not a checkout, or one of somebody else's that only holds the environment
+    commit, changes = (
+        _git(package, "rev-parse", "HEAD"),
+        _git(package, "status", "--porcelain", "."),
+    )
+    if not commit:
+        return ""
+    return f"commit {commit[:12]}{', with changes that are not committed' if changes else ''}"
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says; None where there is no git, or it refuses."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _device(accelerator: str) -> str:
+    """The kind of the device that Lightning Fabric takes, with its model where torch knows one."""
+    import torch
+
+    from dbtssl.inference.predict import single_device
+
+    device = single_device(accelerator)
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return device.type

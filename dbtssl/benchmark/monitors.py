@@ -1,0 +1,43 @@
+"""The monitors of a benchmark: what its pretrainings look at, and their plots beside its table."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from dbtssl.training.monitors import PLOT, Monitor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbtssl.benchmark.record import Record
+    from dbtssl.benchmark.stages import Context
+    from dbtssl.benchmark.store import Store
+
+FOLDER = "monitors"
+
+
+def monitor_of(ctx: Context, name: str) -> Monitor | None:
+    """The monitors of one pretraining, on the validation patients; None where the specification wants none."""
+    config = ctx.spec.monitor
+    if not config.every:
+        return None
+    return Monitor(ctx.data.dataset.slices(ctx.data.split.val), ctx.rule, config, name)
+
+
+def keep_plots(record: Record, store: Store, folder: Path) -> list[Path]:
+    """Copy the plot of every pretraining of a run to ``folder/monitors``, and remove those of other runs.
+
+    A pretraining that was done without monitors, or before, has no plot: it is not done again for one.
+    """
+    target = folder / FOLDER
+    kept = []
+    for stage in record.stages:
+        source = store.path("pretrain", stage.key) / PLOT
+        if stage.stage == "pretrain" and stage.key and source.is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            kept.append(target / f"{stage.of.replace(', ', '-').replace(' ', '-')}.png")
+            shutil.copyfile(source, kept[-1])
+    for stale in set(target.glob("*.png")) - set(kept):
+        stale.unlink()
+    return kept

@@ -1,0 +1,186 @@
+"""The stages that score a row: predict and score. The core alone does both; no plugin sees the test split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dbtssl.benchmark.rows import aggregator
+from dbtssl.benchmark.stages import CLASSIFIER, backbone_key, load_weights, new_encoder
+from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.config import digest, result_fields
+from dbtssl.data.arrays import write_bytes
+from dbtssl.errors import TrainingError
+from dbtssl.evaluation.evaluation_sets import SUB5, read_subset
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.plugins.registry import registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbtssl.benchmark.rows import Part, Row
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.stages import Context
+    from dbtssl.benchmark.store import Output
+    from dbtssl.inference.predict import FeaturesOf, Inference
+
+PREDICT_VERSION = SCORE_VERSION = 2
+LEARNED = "aggregators.safetensors"
+
+
+def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage:
+    """Logits of every patch of the validation and test slices; of the training slices where an aggregator learns."""
+    where = _where(ctx.spec)
+    features, learns = _asked(ctx.spec)
+    names = ("train", "val", "test") if learns else ("val", "test")
+
+    def run(folder: Path) -> None:
+        from dbtssl.inference.predict import predict
+        from dbtssl.nn.classifier import PatchClassifier
+
+        network = getattr(row.finetuner.build(), "classifier", PatchClassifier)
+        classifier = network(new_encoder(row, seed))
+        load_weights(classifier, finetuned.folder / CLASSIFIER, row.name)
+        for name in names:
+            path = folder / f"{name}.parquet"
+            if path.is_file():  # of an interrupted run
+                continue
+            table = predict(
+                classifier,
+                ctx.labelled(getattr(ctx.data.split, name)),
+                ctx.rule,
+                **where,
+                features=features,
+                split=name,
+                phantom=ctx.data.dataset.phantom,
+                accelerator=ctx.spec.run.accelerator,
+                what=f"predict {row.name} {name}",
+            )
+            _refuse_not_finite(table, row.name, name)
+            buffer = pa.BufferOutputStream()
+            pq.write_table(table, buffer, compression="zstd")
+            write_bytes(path, buffer.getvalue().to_pybytes())
+
+    return Stage(
+        name="predict",
+        label=f"{row.name}, seed {seed}",
+        version=PREDICT_VERSION,
+        config={
+            "backbone": backbone_key(row),
+            "finetuner": row.finetuner.key(),
+            "patches": {**where, "size": ctx.rule.size, "min_tissue": ctx.rule.min_tissue},
+            "features": features,
+            "splits": list(names),
+            "labels": ctx.label_key(),
+        },
+        parents=ctx.data.key() | {"finetune": finetuned.content},
+        outputs=tuple(f"{name}.parquet" for name in names),
+        run=run,
+    )
+
+
+def score_stage(
+    ctx: Context, row: Row, seed: int, predicted: Output, patch: Part, slice_: Part
+) -> Stage:
+    """Every number of the row's table lines, from its predictions alone."""
+    chosen = protocol(ctx.spec.protocol)
+    breast, patient = (aggregator(ctx.spec, place) for place in ("breast", "patient"))
+    _, learns = _asked(ctx.spec)
+    subsets = _subsets(ctx)
+
+    def run(folder: Path) -> None:
+        from dbtssl.evaluation.learned import fit, save_state
+        from dbtssl.evaluation.predictions import read_predictions
+        from dbtssl.evaluation.score import prepared, score
+
+        test, val, train = (
+            prepared(read_predictions(predicted.folder / f"{name}.parquet"), name, chosen)
+            if name != "train" or learns
+            else None
+            for name in ("test", "val", "train")
+        )
+        assert test is not None
+        of_patches, of_slices = patch.build(), slice_.build()
+        fit(of_patches, of_slices, train, val)
+        if learns:
+            write_bytes(folder / LEARNED, save_state(of_patches, of_slices))
+        result = score(
+            test,
+            val,
+            chosen,
+            of_patches,
+            of_slices,
+            breast_aggregator=breast.build(),
+            patient_aggregator=patient.build(),
+            subsets=subsets,
+        )
+        write_atomic(folder / "score.json", result.to_json())
+
+    return Stage(
+        name="score",
+        label=f"{row.name}, seed {seed}",
+        version=SCORE_VERSION,
+        config={
+            "protocol": result_fields(chosen),
+            "aggregators": {
+                "patch": patch.key(),
+                "slice": slice_.key(),
+                "breast": breast.key(),
+                "patient": patient.key(),
+            },
+            "subsets": {name: digest(sorted(ids)) for name, ids in subsets.items()},
+        },
+        parents={"predict": predicted.content},
+        outputs=("score.json", LEARNED) if learns else ("score.json",),
+        run=run,
+    )
+
+
+def _where(spec: Spec) -> dict[str, Any]:
+    """What decides the places of patches: the arguments of `predict`."""
+    patches = spec.predict
+    inference: Inference = patches.inference
+    if protocol(spec.protocol).test_patches == "oracle":
+        inference = "oracle"
+    if inference == "grid":
+        return {"inference": inference, "overlap": patches.overlap}
+    return {"inference": inference, "count": patches.patches, "seed": patches.seed}
+
+
+def _asked(spec: Spec) -> tuple[FeaturesOf | None, bool]:
+    """Which features the aggregators need, and whether one of them learns."""
+    patch, slice_ = (
+        registry().load("aggregator", name) for name in (spec.aggregate.patch, spec.aggregate.slice)
+    )
+    features: FeaturesOf | None = None
+    if patch.needs == "features":
+        features = "patch"
+    elif slice_.needs == "features":
+        features = "slice"
+    return features, any(hasattr(cls, "fit") for cls in (patch, slice_))
+
+
+def _subsets(ctx: Context) -> dict[str, frozenset[str]]:
+    """SIFT-DBT's subset of its test list, where the lists of the split have it and its protocol is asked for."""
+    where = ctx.spec.split.lists
+    if not where or not protocol(ctx.spec.protocol).diagnostic:
+        return {}
+    from pathlib import Path
+
+    subset = read_subset(Path(where.rpartition("sift-dbt:")[2]).expanduser())
+    test = {ctx.data.dataset.cohort[i].id for i in ctx.data.split.test}
+    return {SUB5: subset} if subset and subset <= test else {}
+
+
+def _refuse_not_finite(table: pa.Table, row: str, split: str) -> None:
+    for name in {"logits", "features"} & set(table.column_names):
+        values = pc.list_flatten(table[name]).to_numpy()
+        if not np.isfinite(values).all():
+            raise TrainingError(
+                f"row {row!r}: {name} of the {split} split are not all finite numbers",
+                hint="lower the learning rate of finetune",
+            )

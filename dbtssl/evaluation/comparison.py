@@ -1,0 +1,152 @@
+"""Methods against a named baseline on the same units: paired, patients as clusters, corrected for their number.
+
+sets = {"moco-v2": [seed0, seed1, seed2], "sift-dbt": [seed0, seed1, seed2]}     # `ScoreSet`s
+for d in compare(sets, baseline="moco-v2"):
+    print(d.method, d.difference, d.low, d.high, d.p_holm)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from scipy.stats import t as student
+
+from dbtssl.config import Config, did_you_mean
+from dbtssl.errors import ConfigError
+from dbtssl.evaluation.alignment import same_units
+from dbtssl.evaluation.bootstrap import CURVE_METRICS
+from dbtssl.evaluation.catalogue import SENSITIVITY_AT
+from dbtssl.evaluation.intervals import positive_patients
+from dbtssl.evaluation.paired import auc_differences, drawn_differences
+from dbtssl.interfaces import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbtssl.evaluation.paired import Paired
+    from dbtssl.evaluation.protocol import SpecificityRule
+    from dbtssl.evaluation.units import ScoreSet
+
+
+class Difference(Config):
+    """A method less the baseline. What is None is told by ``reason``."""
+
+    baseline: str = Field(description="name of the baseline")
+    method: str = Field(description="name of the method")
+    level: Level = Field(description="what a unit is")
+    metric: str = Field(description="name of the metric, as in the catalogue")
+    evaluation_set: str = Field(description="hash of the units' sorted ids and labels")
+    difference: float | None = Field(default=None, description="mean over seeds, less baseline's")
+    low: float | None = Field(default=None, description="lower end of the interval")
+    high: float | None = Field(default=None, description="upper end of the interval")
+    p: float | None = Field(default=None, description="two-sided, of this comparison alone")
+    p_holm: float | None = Field(default=None, description="corrected for all of the call")
+    error: float | None = Field(default=None, description="standard error of the difference")
+    df: float | None = Field(default=None, description="degrees of freedom of t")
+    test: str = Field(default="", description="what was tested, in words")
+    reason: str = Field(default="", description="why something is missing")
+    n_pos_patients: int = Field(description="patients with an abnormal unit")
+    seeds: int = Field(description="trainings of the method")
+    baseline_seeds: int = Field(description="trainings of the baseline")
+
+
+def compare(
+    sets: Mapping[str, Sequence[ScoreSet]],
+    baseline: str,
+    *,
+    metric: str = "auc",
+    confidence: float = 0.95,
+    rule: SpecificityRule = "at-least",
+) -> tuple[Difference, ...]:
+    """Every method of ``sets`` but the baseline, in order; one `ScoreSet` a seed.
+
+    Three seeds or more of both: Obuchowski and Rockette's test, seeds and patients random, Hillis' degrees of freedom,
+    at most positive patients - 1. Fewer, or not as many of one as of the other: Obuchowski's paired clustered
+    covariance of the mean over seeds, t with (positive patients - 1) degrees of freedom; it holds for these trainings
+    only, and ``test`` says so. Holm's correction is over the comparisons of the call. `ConfigError` for a baseline that
+    is not there, no seeds, or sets that are not of the same units; `DataError` for scores that are not finite.
+    """
+    if metric not in CURVE_METRICS or (rule == "nearest" and metric in SENSITIVITY_AT):
+        raise ConfigError(
+            f"{metric!r} cannot be compared under the rule {rule}.{did_you_mean(metric, CURVE_METRICS)}",
+            hint=f"choose one of: {', '.join(CURVE_METRICS)}",
+        )
+    family = same_units(sets, baseline)
+    first = family[baseline][0]
+    common = {
+        "baseline": baseline,
+        "level": first.level,
+        "metric": metric,
+        "evaluation_set": first.evaluation_set,
+        "n_pos_patients": positive_patients(first),
+        "baseline_seeds": len(family[baseline]),
+    }
+    if first.abnormal.all() or not first.abnormal.any():
+        missing = "normal" if first.abnormal.all() else "abnormal"
+        reason = f"there is no {missing} {first.level}"
+        found = [
+            Difference(method=name, seeds=len(family[name]), reason=reason, **common)
+            for name in family
+            if name != baseline
+        ]
+        return tuple(found)
+    measured = (
+        auc_differences(family, baseline)
+        if metric == "auc"
+        else drawn_differences(family, baseline, metric, rule)
+    )
+    found = [
+        Difference(
+            method=name, seeds=len(family[name]), **common, **_fields(of, metric, confidence)
+        )
+        for name, of in measured.items()
+    ]
+    corrected = holm([d.p for d in found])
+    return tuple(d.model_copy(update={"p_holm": p}) for d, p in zip(found, corrected, strict=True))
+
+
+def indistinguishable(
+    sets: Mapping[str, Sequence[ScoreSet]],
+    best: str,
+    *,
+    metric: str = "auc",
+    confidence: float = 0.95,
+    rule: SpecificityRule = "at-least",
+) -> tuple[str, ...]:
+    """Names, without ``best``, whose paired interval against it holds 0; those that have no interval are among them."""
+    found = compare(sets, best, metric=metric, confidence=confidence, rule=rule)
+    return tuple(d.method for d in found if d.low is None or d.high is None or d.low <= 0 <= d.high)
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (1979) of all p values that are there."""
+    known = sorted((value, i) for i, value in enumerate(p) if value is not None)
+    out: list[float | None] = [None] * len(p)
+    largest = 0.0
+    for step, (value, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - step) * value))
+        out[i] = largest
+    return out
+
+
+def _fields(found: Paired, metric: str, confidence: float) -> dict[str, Any]:
+    """Interval and p of a `Difference`."""
+    out: dict[str, Any] = {
+        "difference": found.difference,
+        "test": found.test,
+        "reason": found.reason,
+    }
+    if found.difference is None or found.error is None or found.df is None:
+        return out
+    half = float(student.ppf(0.5 + confidence / 2, found.df)) * found.error
+    out |= {
+        "low": found.difference - half,
+        "high": found.difference + half,
+        "error": found.error,
+        "df": found.df,
+    }
+    if metric == "auc":
+        shift = abs(found.difference) / found.error if found.error else 0.0
+        out["p"] = float(2 * student.sf(shift, found.df))
+    return out

@@ -1,0 +1,93 @@
+"""Parts of a predictions table, and its slices labelled anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from dbtssl.data.records import Label
+from dbtssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dbtssl.evaluation.predictions import Predictions
+
+
+def with_lesion_window(p: Predictions, before: int, after: int) -> Predictions:
+    """The same with the slices labelled from the boxes; as the file has them where an abnormal volume has no box."""
+    if any(not b and label >= Label.BENIGN for b, label in zip(p.boxes, p.labels, strict=True)):
+        return p
+    abnormal = np.zeros(len(p.z), dtype=np.bool_)
+    offsets = p.volume_offsets
+    for v, boxes in enumerate(p.boxes):
+        here = slice(offsets[v], offsets[v + 1])
+        for box in boxes:
+            abnormal[here] |= (p.z[here] >= box.z - before) & (p.z[here] <= box.z + after)
+    return replace(p, abnormal=abnormal)
+
+
+def with_labels(table: pa.Table, labels: Mapping[str, str], where: str) -> pa.Table:
+    """A table of predictions with other labels of its volumes, by their ids, as words.
+
+    `DataError` for a volume without one, and for the word abnormal: slices need to know benign from cancer.
+    """
+    if "volume" not in table.column_names:
+        return table  # refused where columns are checked
+    codes = {label.name.lower(): int(label) for label in Label}
+    volumes = [str(v) for v in table["volume"].to_pylist()]
+    for volume in dict.fromkeys(volumes):
+        if labels.get(volume) not in codes:
+            raise DataError(
+                f"{where}: volume {volume} has the label {labels.get(volume, 'none')!r} in the file of --labels",
+                hint=f"expected {', '.join(codes)} for every volume",
+            )
+    column = pa.array([codes[labels[v]] for v in volumes], type=pa.int8())
+    if "label" in table.column_names:
+        return table.set_column(table.column_names.index("label"), "label", column)
+    return table.append_column("label", column)
+
+
+def without_actionable(p: Predictions) -> Predictions:
+    """The same without volumes labelled Actionable."""
+    return only(p, p.labels != Label.ACTIONABLE)
+
+
+def only(p: Predictions, keep: NDArray[np.bool_]) -> Predictions:
+    """The same with the volumes of ``keep``, ``(V,)``, alone."""
+    if keep.all():
+        return p
+    slices = keep[p.volume]
+    sizes = np.diff(p.offsets)
+    patches = np.repeat(slices, sizes)
+
+    def kept(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(v for v, k in zip(values, keep, strict=True) if k)
+
+    features = p.features
+    if features is not None:
+        features = features[patches if len(features) == len(p.logits) else slices]
+    return replace(
+        p,
+        volumes=kept(p.volumes),
+        patients=kept(p.patients),
+        studies=kept(p.studies),
+        views=kept(p.views),
+        density=kept(p.density),
+        labels=p.labels[keep],
+        n_slices=p.n_slices[keep],
+        shape=p.shape[keep],
+        boxes=kept(p.boxes),
+        volume=(np.cumsum(keep) - 1)[p.volume[slices]],
+        z=p.z[slices],
+        abnormal=p.abnormal[slices],
+        logits=p.logits[patches],
+        offsets=np.r_[0, np.cumsum(sizes[slices])].astype(np.int64),
+        places=None if p.places is None else p.places[patches],
+        features=features,
+    )

@@ -1,0 +1,95 @@
+"""Fine-tuning from the presence head: as it is, trained on with labels, or the average of both.
+
+With few labels training on is worse than leaving the head alone, and the mean of the two standardised scores is at
+least as good as either (the recipe study of this project, on its phantom); with many, the head is a start like others.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Literal
+
+from dbtssl_sift_dbt.finetuner import LocalMultiPatch
+from pydantic import Field
+
+from dbtssl.api import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import nn
+
+    from dbtssl.api import Labelled, PatchClassifier, Run
+
+
+class Presence:
+    """A patch classifier that begins as encoder and presence head."""
+
+    class Config(LocalMultiPatch.Config):
+        """What becomes of the head, and how it is trained on (as `LocalMultiPatch`)."""
+
+        use: Literal["head", "finetune", "average"] = Field(
+            default="average",
+            description="head: as it is, no label is read and no other key; finetune: trained on; average: the mean of "
+            "both scores, each standardised by its logits on the validation patches",
+        )
+
+    def __init__(self, *, use: Literal["head", "finetune", "average"], **training: Any) -> None:
+        self.use = use
+        self.trainer = LocalMultiPatch(**training)
+
+    def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
+        """Train on ``train`` and choose the epoch on ``val``; ``encoder`` is left as it is. With head, neither is read.
+
+        `PluginError` where the pretraining left no head.
+        """
+        from dbtssl.api import train_patches, validation_logits
+        from dbtssl_implants.average import Average
+
+        start = presence_classifier(encoder, run)
+        if self.use == "head":
+            return start.eval()
+        config = self.trainer.config
+        model = copy.deepcopy(start)
+        tuned = train_patches(
+            model,
+            self.trainer.optimizer(model),
+            train,
+            val,
+            run,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            steps_per_epoch=config.steps_per_epoch,
+            val_patches=config.val_patches,
+            val_every=config.val_every,
+        )
+        if self.use == "finetune":
+            return tuned
+        logits = [validation_logits(m, val, run, config.val_patches) for m in (start, tuned)]
+        both = Average(start, copy.deepcopy(start))
+        both.take(start, tuned, logits)
+        return both.eval()
+
+    def classifier(self, encoder: nn.Module) -> nn.Module:
+        """The untrained network of this setting, into which weights can be loaded."""
+        from dbtssl.api import PatchClassifier
+        from dbtssl_implants.average import Average
+
+        one = PatchClassifier(encoder)
+        return Average(one, copy.deepcopy(one)) if self.use == "average" else one
+
+
+def presence_classifier(encoder: nn.Module, run: Run) -> PatchClassifier:
+    """A copy of ``encoder`` with the head that its pretraining left."""
+    from dbtssl.api import PatchClassifier
+
+    head: Mapping[str, torch.Tensor] | None = run.head
+    if head is None:
+        raise PluginError(
+            "fine-tuner presence: the pretraining left no head to begin from",
+            hint="use it with the objective implants, or another one that has head()",
+        )
+    model = PatchClassifier(copy.deepcopy(encoder), seed=run.seed)
+    model.head.load_state_dict(head)
+    return model

@@ -1,0 +1,219 @@
+"""Find what was painted: presence of an object, its place, and crops told from their painted twins.
+
+Our own. The clean crop and its painted twin differ by one generic object; the network says whether there is one (a
+linear logit on the encoder's features), where (a logit for each place of the feature map), and in a contrastive term of
+small weight the twin is a hard negative. Why it works, and where it does not, is in this plugin's README.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+from torch.nn import functional as F
+
+from dbtssl.api import Config as BaseConfig
+from dbtssl.api import Crop, Photometry, Step, ViewSpec, feature_std, place_width, places_and_pooled
+from dbtssl_implants.jitter import cut_windows, windows
+from dbtssl_implants.objects import KINDS, Objects, draw
+from dbtssl_implants.paint import paint
+from dbtssl_implants.twins import twin_contrast
+
+if TYPE_CHECKING:
+    from dbtssl.api import Batch
+
+Range = tuple[float, float]
+ANCHOR, POSITIVE = 0, 1
+CROPS = 4  # of a pair: both slices clean, both painted
+VISIBLE = 0.5  # a crop shows an object if its mask reaches this anywhere
+
+
+class Implants(nn.Module):
+    """Presence, place and twin contrast on two slices of one spot, clean and painted: four crops a pair.
+
+    Where the sampler's positive is of another volume, its crop shows another place: it is painted by itself, with the
+    same object in focus, and such a pair takes no part in the contrast.
+    """
+
+    class Config(BaseConfig):
+        """Sizes are mm in the breast; the defaults are those of the recipe study, but amplitudes are in tissue SDs."""
+
+        presence: float = Field(default=1.0, ge=0, description="weight of the presence loss")
+        place: float = Field(default=1.0, ge=0, description="weight of the mask loss")
+        contrast: float = Field(default=0.2, ge=0, description="weight of the twin contrast")
+        temperature: float = Field(default=0.2, gt=0, description="of the twin contrast")
+        dim: int = Field(default=64, ge=1, description="size of the projected features")
+        hidden: int = Field(default=128, ge=1, description="width of projection and mask head")
+        kinds: tuple[float, float, float, float, float] = Field(
+            default=(0.35, 0.35, 0.05, 0.1, 0.15),
+            description=f"how often each kind is painted: {', '.join(KINDS)}",
+        )
+        radius: Range = Field(default=(3.2, 14.0), description="smallest and largest radius, mm")
+        amplitude: Range = Field(
+            default=(0.3, 2.0), description="least and most contrast, in SDs of the view's tissue"
+        )
+        p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
+        height_mm: float = Field(
+            default=245.0, gt=0, description="mm along the rows of a whole slice (Hologic: 245)"
+        )
+        slice_mm: float = Field(
+            default=1.0, gt=0, description="mm between slices; BCS-DBT's headers carry none"
+        )
+        crop_size: int = Field(default=224, ge=16, description="pixels of a crop that is seen")
+        margin: float = Field(
+            default=1.25, ge=1, le=2, description="side of the loaded view, in crops that are seen"
+        )
+        crop_scale: Range = Field(
+            default=(0.1, 0.4), description="share of the slice's area in a loaded view"
+        )
+        smallest: float = Field(
+            default=0.65, gt=0, le=1, description="smallest side of a crop, as a share of the view"
+        )
+        flip: float = Field(default=0.5, ge=0, le=1, description="probability of a flip")
+        min_tissue: float = Field(
+            default=0.3, ge=0, le=1, description="least tissue share of a view"
+        )
+        brightness: float = Field(default=0.25, ge=0, le=1, description="half width of the factor")
+        contrast_jitter: float = Field(
+            default=0.25, ge=0, le=1, description="half width of the contrast's factor"
+        )
+        p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
+        noise: float = Field(default=0.02, ge=0, description="SD of added noise, of the range")
+
+        @field_validator("kinds")
+        @classmethod
+        def _weights(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+            if min(value) < 0 or sum(value) <= 0:
+                raise ValueError(f"{len(KINDS)} numbers from 0, not all 0")
+            return value
+
+        @field_validator("crop_scale")
+        @classmethod
+        def _share(cls, value: Range) -> Range:
+            if not 0.0 < value[0] <= value[1] <= 1.0:
+                raise ValueError("two rising shares above 0 and up to 1")
+            return value
+
+        @field_validator("radius", "amplitude")
+        @classmethod
+        def _rising(cls, value: Range) -> Range:
+            if not 0.0 < value[0] <= value[1]:
+                raise ValueError("two rising numbers above 0")
+            return value
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        presence: float,
+        place: float,
+        contrast: float,
+        temperature: float,
+        dim: int,
+        hidden: int,
+        kinds: tuple[float, ...],
+        radius: Range,
+        amplitude: Range,
+        p_dark: float,
+        height_mm: float,
+        slice_mm: float,
+        crop_size: int,
+        margin: float,
+        crop_scale: Range,
+        smallest: float,
+        flip: float,
+        min_tissue: float,
+        brightness: float,
+        contrast_jitter: float,
+        p_jitter: float,
+        noise: float,
+    ) -> None:
+        super().__init__()
+        width: Any = encoder.num_features
+        self.network = encoder
+        self.presence_head = nn.Linear(width, 1)
+        self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
+        self.projection = _mlp(width, hidden, dim)
+        self.weights = {"presence": presence, "place": place, "contrast": contrast}
+        self.temperature, self.crop_size = temperature, crop_size
+        self.smallest, self.flip = smallest, flip
+        self.height_mm, self.slice_mm = height_mm, slice_mm
+        self.draw = partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark)
+        crop = Crop(round(crop_size * margin), crop_scale, flip=0.0, min_tissue=min_tissue)
+        light = Photometry(brightness, contrast_jitter, p_jitter, noise=noise)
+        self.views = (
+            ViewSpec("anchor", crop, light),
+            ViewSpec("positive", crop, light, same_crop_as=ANCHOR),
+        )
+
+    def forward(self, batch: Batch) -> Step:
+        """The weighted sum of the three losses; each crop of a pair has a window of its own."""
+        images, masks = self._crops(batch)  # 4B x 1 x S x S: clean, clean', painted, painted'
+        places, pooled = places_and_pooled(self.network, images)
+        with torch.autocast(images.device.type, enabled=False):
+            present = (masks.amax(dim=(1, 2, 3)) > VISIBLE).float()
+            said = self.presence_head(pooled)[:, 0]
+            presence = F.binary_cross_entropy_with_logits(said, present)
+            place = F.binary_cross_entropy_with_logits(
+                self.place_head(places)[..., 0], _on_places(masks, places.shape[1])
+            )
+            z = self.projection(pooled)
+            a, b, painted_a, painted_b = z.chunk(4)
+            same = batch.volume[ANCHOR] == batch.volume[POSITIVE]
+            twins = twin_contrast((a, b), (painted_a, painted_b), self.temperature, same)
+        losses = {"presence": presence, "place": place, "contrast": twins}
+        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        logs = {f"{name}_loss": value.detach() for name, value in losses.items()}
+        right = ((said > 0) == (present > 0)).float().mean()
+        return Step(loss, {**logs, "presence_right": right, "feature_std": feature_std(z)})
+
+    def after_step(self, progress: float) -> None:
+        """Nothing follows the step."""
+
+    def encoder(self) -> nn.Module:
+        """The encoder without the heads."""
+        return self.network
+
+    def head(self) -> nn.Linear:
+        """The presence head: a linear logit on the encoder's features, learnt without a label."""
+        return self.presence_head
+
+    @torch.no_grad()
+    def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
+        seeds = batch.seeds[ANCHOR]
+        objects = self.draw(batch.tissue[ANCHOR], seeds)
+        clean, painted, masks = [], [], []
+        for view in (ANCHOR, POSITIVE):
+            image, mask = self._painted(batch, view, objects)
+            clean.append(batch.views[view])
+            painted.append(image)
+            masks.append(mask)
+        images = torch.cat(clean + painted)
+        shown = torch.cat([torch.zeros_like(m) for m in masks] + masks)
+        where = torch.cat([windows(seeds, k, self.smallest, self.flip) for k in range(CROPS)])
+        both = cut_windows(torch.cat([images, shown], dim=1), where, self.crop_size)
+        return both[:, :1], both[:, 1:]
+
+    def _painted(
+        self, batch: Batch, view: int, objects: Objects
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One view with its object, in mm: ``pixel`` is in slice heights, ``z`` in slices."""
+        pixel = batch.pixel[view] * self.height_mm
+        away = (batch.z[view] - batch.z[ANCHOR]) * self.slice_mm
+        other = batch.volume[view] != batch.volume[ANCHOR]
+        height = torch.where(other, objects.depth, away.to(objects.depth.dtype))
+        return paint(batch.views[view], batch.tissue[view], objects, pixel, height)
+
+
+def _mlp(width: int, hidden: int, out: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+def _on_places(masks: torch.Tensor, places: int) -> torch.Tensor:
+    """The largest of a mask within each place of a square feature map, ``(n, places)``."""
+    side = round(places**0.5)
+    return F.adaptive_max_pool2d(masks, side).flatten(1)

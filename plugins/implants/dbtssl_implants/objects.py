@@ -1,0 +1,121 @@
+"""Generic objects: which kind, where, how large, how visible. Nothing here looks at a real lesion.
+
+Lengths are millimetres in the breast, so that an object has the same size whatever the crop or the resolution. The
+ranges are ours, fixed before any result (`facts` of the recipe study: radius 3.2 to 14 mm, aspect e^(+-0.4)).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from dbtssl.api import uniform
+
+KINDS = ("blob", "spiculated", "rays", "warp", "foreign")
+BLOB, SPICULATED, RAYS, WARP, FOREIGN = range(len(KINDS))
+HARMONICS = 4  # of a blob's outline, from the second on
+SPIKES = 5  # sinusoids whose peaks are the rays
+STREAMS = 32  # of random numbers that an object may take; windows take those from there on
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One object an image: tensors ``(B,)``, or ``(B, n)`` for the terms of outline and rays.
+
+    ``y`` and ``x`` are the centre in view pixels; ``radius``, ``edge`` and ``depth`` (of the centre above the anchor
+    slice) are mm. ``amplitude`` is in standard deviations of the view's tissue and may be negative. ``on`` is false
+    where the view has no tissue to paint into.
+    """
+
+    kind: torch.Tensor
+    on: torch.Tensor
+    y: torch.Tensor
+    x: torch.Tensor
+    radius: torch.Tensor
+    edge: torch.Tensor
+    depth: torch.Tensor
+    aspect: torch.Tensor
+    turn: torch.Tensor
+    amplitude: torch.Tensor
+    pull: torch.Tensor
+    wobble: torch.Tensor
+    wobble_phase: torch.Tensor
+    spike: torch.Tensor
+    spike_phase: torch.Tensor
+    spike_count: torch.Tensor
+    spike_reach: torch.Tensor
+    spike_width: torch.Tensor
+
+
+def draw(
+    tissue: torch.Tensor,
+    seeds: torch.Tensor,
+    *,
+    weights: tuple[float, ...],
+    radius: tuple[float, float],
+    amplitude: tuple[float, float],
+    p_dark: float,
+) -> Objects:
+    """One object for each view; ``tissue`` is ``(B, 1, S, S)`` bool, ``weights`` one number for each of `KINDS`.
+
+    The centre is a tissue pixel of the middle half of the view, or where that has none of all of it; every pixel is
+    equally likely. Radius and aspect are log-uniform. All comes from ``seeds`` ``(B,)`` alone.
+    """
+    streams = iter(range(STREAMS))
+
+    def between(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * uniform(seeds, next(streams), shape)
+
+    def log_between(low: float, high: float) -> torch.Tensor:
+        return between(math.log(low), math.log(high)).exp()
+
+    def happens(p: float) -> torch.Tensor:
+        return between(0.0, 1.0) < p
+
+    y, x, on = _centres(tissue[:, 0], between(0.0, 1.0))
+    size = log_between(*radius)
+    fade = torch.tensor([0.2, 0.15, 0.1, 0.1], device=seeds.device)  # later harmonics are weaker
+    return Objects(
+        kind=_which(weights, between(0.0, 1.0)),
+        on=on,
+        y=y,
+        x=x,
+        radius=size,
+        edge=between(0.5, 2.3),
+        depth=between(-1.0, 1.0) * size,
+        aspect=between(-0.4, 0.4).exp(),
+        turn=between(0.0, 2.0 * math.pi),
+        amplitude=torch.where(happens(p_dark), -1.0, 1.0) * between(*amplitude),
+        pull=between(0.25, 0.7) * torch.where(happens(0.2), -1.0, 1.0),
+        wobble=between(-1.0, 1.0, HARMONICS) * fade,
+        wobble_phase=between(0.0, 2.0 * math.pi, HARMONICS),
+        spike=between(-1.0, 1.0, SPIKES),
+        spike_phase=between(0.0, 2.0 * math.pi, SPIKES),
+        spike_count=between(5.0, 19.0, SPIKES).floor(),
+        spike_reach=between(1.3, 2.8),
+        spike_width=between(0.2, 0.9),
+    )
+
+
+def _which(weights: tuple[float, ...], share: torch.Tensor) -> torch.Tensor:
+    """The kind at ``share`` ``(B,)`` in [0, 1) of the weights laid end to end."""
+    ends = torch.tensor(weights, dtype=torch.float64, device=share.device).cumsum(0)
+    return torch.searchsorted(ends / ends[-1], share.double(), right=True)
+
+
+def _centres(
+    tissue: torch.Tensor, share: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A tissue pixel of each mask ``(B, rows, columns)``, at ``share`` of its list, as y and x; and if it has any."""
+    rows, columns = tissue.shape[1:]
+    middle = torch.zeros(rows, columns, dtype=torch.bool, device=tissue.device)
+    middle[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4] = True
+    central = tissue & middle
+    empty = ~central.flatten(1).any(dim=1)
+    allowed = torch.where(empty[:, None, None], tissue, central).flatten(1)
+    count = allowed.cumsum(dim=1)
+    wanted = (share.double() * count[:, -1]).long() + 1
+    where = torch.searchsorted(count, wanted[:, None])[:, 0].clamp_max(rows * columns - 1)
+    return (where // columns).float(), (where % columns).float(), count[:, -1] > 0

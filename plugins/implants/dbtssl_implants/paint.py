@@ -1,0 +1,123 @@
+"""Paint objects into views: brightness, tissue pulled or twisted, or tissue of another breast; and where they are.
+
+An object is painted in three dimensions. In the slices that it reaches it is in focus; at a distance d beyond, a scan
+of 15 degrees smears it along its sweep (the rows of a slice) over 2 tan(7.5 deg) d, and its contrast falls as the same
+amount of light spreads. That is the artefact spread of shift-and-add; the ramp filter's undershoots are left out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from dbtssl_implants.objects import FOREIGN, RAYS, SPICULATED, WARP, Objects
+
+SWEEP = 2.0 * math.tan(math.radians(7.5))  # mm of smear for a mm out of focus (Hologic: 15 degrees)
+SMOOTHEST = 1e-4
+
+
+def paint(
+    images: torch.Tensor,
+    tissue: torch.Tensor,
+    objects: Objects,
+    pixel: torch.Tensor,
+    height: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``images`` ``(B, 1, S, S)`` with one object each, and its soft mask of the same shape, in [0, 1].
+
+    ``tissue`` is bool of the same shape, ``pixel`` ``(B, 2)`` the height and width of a view pixel in mm, ``height``
+    ``(B,)`` how far the view's slice lies above the anchor's in mm. Nothing is painted into air.
+    """
+    blob, rays, reach, dy, dx = _shapes(images.shape, objects, pixel, height)
+    inside = tissue[:, 0].float()
+    kind, on = objects.kind[:, None, None], objects.on[:, None, None].float()
+    focus = _focus(objects, height)[:, None, None]
+    shape = torch.where(kind == SPICULATED, torch.maximum(blob, 0.8 * rays), blob)
+    shape = torch.where(kind == RAYS, rays, shape) * inside * on
+    bell = torch.exp(-(reach**2)) * inside * on
+    spread = _spread(images, tissue)[:, None, None]
+    bright = images[:, 0] + objects.amplitude[:, None, None] * spread * shape * focus
+    pulled = _pull(images, objects, pixel, dy, dx, focus)
+    other = images.roll(len(images) // 3 + 1, 0)[:, 0]
+    cover = shape * focus
+    out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
+    out = torch.where(kind == WARP, images[:, 0] + (pulled - images[:, 0]) * inside * on, out)
+    mask = torch.where(kind == WARP, bell, shape) * focus
+    return out.clamp(0.0, 1.0)[:, None], mask[:, None]
+
+
+def _shapes(
+    size: torch.Size, o: Objects, pixel: torch.Tensor, height: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Blob and rays in [0, 1], distance from the centre in radii, and the offsets in mm; each ``(B, S, S)``."""
+
+    def each(x: torch.Tensor) -> torch.Tensor:
+        return x[:, None, None]
+
+    rows = torch.arange(size[-2], device=pixel.device, dtype=torch.float32)
+    columns = torch.arange(size[-1], device=pixel.device, dtype=torch.float32)
+    dy = ((rows[None, :, None] - each(o.y)) * each(pixel[:, 0])).expand(-1, -1, size[-1])
+    dx = ((columns[None, None] - each(o.x)) * each(pixel[:, 1])).expand(-1, size[-2], -1)
+    radius = each(o.radius)
+    smeared = dy / (1.0 + each(_smear(o, height)) / (2.0 * radius))
+    cos, sin = each(o.turn.cos()), each(o.turn.sin())
+    a = (cos * smeared - sin * dx) * each(o.aspect)
+    b = (sin * smeared + cos * dx) / each(o.aspect)
+    r = (a * a + b * b + SMOOTHEST).sqrt()
+    angle = torch.atan2(b, a)
+    outline = 1.0 + sum(
+        each(o.wobble[:, k]) * torch.cos((k + 2) * angle + each(o.wobble_phase[:, k]))
+        for k in range(o.wobble.shape[1])
+    )
+    blob = torch.sigmoid((radius * outline - r) / each(o.edge) * 2.0)
+    waves = sum(
+        each(o.spike[:, k])
+        * torch.cos(each(o.spike_count[:, k]) * angle + each(o.spike_phase[:, k]))
+        for k in range(o.spike.shape[1])
+    )
+    length = radius * each(o.spike_reach)
+    rays = (
+        torch.sigmoid((waves - each(o.spike_width)) * 6.0)
+        * (1.0 - r / length).clamp_min(0.0).sqrt()
+        * torch.sigmoid((length - r) * 2.0)
+    )
+    return blob, rays, r / radius, dy, dx
+
+
+def _pull(
+    images: torch.Tensor,
+    o: Objects,
+    pixel: torch.Tensor,
+    dy: torch.Tensor,
+    dx: torch.Tensor,
+    focus: torch.Tensor,
+) -> torch.Tensor:
+    """Images ``(B, S, S)`` whose tissue is drawn towards the centre, or for a negative pull away from it."""
+    rows, columns = images.shape[-2:]
+    bell = torch.exp(-(dy * dy + dx * dx) / (1.4 * o.radius[:, None, None]) ** 2)
+    move = o.pull[:, None, None] * bell * focus
+    y = torch.arange(rows, device=images.device)[None, :, None] + move * dy / pixel[:, :1, None]
+    x = torch.arange(columns, device=images.device)[None, None] + move * dx / pixel[:, 1:, None]
+    grid = torch.stack(((2.0 * x + 1.0) / columns - 1.0, (2.0 * y + 1.0) / rows - 1.0), dim=-1)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)[:, 0]
+
+
+def _spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of each view's tissue ``(B,)``; 0 where there is none."""
+    weight = tissue.float()
+    count = weight.sum(dim=(1, 2, 3)).clamp_min(1.0)
+    mean = (images * weight).sum(dim=(1, 2, 3)) / count
+    square = ((images - mean[:, None, None, None]) ** 2 * weight).sum(dim=(1, 2, 3))
+    return (square / count).sqrt()
+
+
+def _smear(o: Objects, height: torch.Tensor) -> torch.Tensor:
+    """Length in mm over which the object is smeared in a slice ``height`` above the anchor's."""
+    return SWEEP * ((height - o.depth).abs() - o.radius).clamp_min(0.0)
+
+
+def _focus(o: Objects, height: torch.Tensor) -> torch.Tensor:
+    """Share of its contrast that an object keeps there, 1 in focus."""
+    return 1.0 / (1.0 + _smear(o, height) / (2.0 * o.radius))

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn import functional as F
+
+from dbtssl.plugins import registry
+from dbtssl.testing.resume import check_resume
+from dbtssl.training.pairs import Pairs, finish
+from dbtssl.training.pretrain import PretrainConfig, pretrain
+
+from .conftest import build
+
+CONFIG = registry().load("objective", "implants").Config
+
+
+def batch_of(slices, objective, sampler="inter-slice", epoch=0, n=8):
+    cls = registry().load("sampler", sampler)
+    positives = registry().build("sampler", sampler, cls.Config().model_dump())
+    pairs = Pairs(slices, positives, objective.views, 3)
+    return finish(pairs.__getitems__([(epoch, i) for i in range(n)]), objective.views)
+
+
+def test_20_steps_equal_7_and_a_kill_and_13(slices, tmp_path):
+    check_resume(build, tmp_path, slices=slices)
+
+
+def test_bf16_trains_and_keeps_the_state_in_float32(slices, tmp_path):
+    objective = build()
+    positives = registry().build("sampler", "same-slice", {})
+    config = PretrainConfig(epochs=1, batch_size=8, precision="bf16-mixed", optimizer="adamw")
+    pretrain(objective, positives, slices, config, seed=3, folder=tmp_path, accelerator="cpu")
+    state = objective.state_dict().values()
+    assert all(bool(torch.isfinite(x).all()) for x in state)
+    assert not any(x.dtype == torch.bfloat16 for x in state)
+
+
+def test_four_crops_a_pair_two_of_them_painted(slices):
+    objective = build()
+    images, masks = objective._crops(batch_of(slices, objective))
+    assert images.shape == masks.shape == (32, 1, 24, 24)
+    assert not masks[:16].any()
+    assert (masks[16:].amax(dim=(1, 2, 3)) > 0.5).float().mean() > 0.5
+
+
+def test_twins_differ_by_the_object_alone(slices):
+    objective = build(smallest=1.0, flip=0.0, margin=1.0)
+    images, masks = objective._crops(batch_of(slices, objective))
+    change = (images[16:] - images[:16]).abs()
+    assert change[masks[16:] < 1e-6].max() < 1e-4
+    assert change[masks[16:] > 0.5].mean() > 0.01
+
+
+def test_the_loss_is_the_weighted_sum_and_the_heads_say_what_is_asked(slices):
+    objective = build(presence=1.0, place=0.0, contrast=0.0)
+    batch = batch_of(slices, objective)
+    step = objective(batch)
+    images, masks = objective._crops(batch)
+    present = (masks.amax(dim=(1, 2, 3)) > 0.5).float()
+    said = objective.head()(objective.network(images))[:, 0]
+    assert step.loss.item() == pytest.approx(
+        F.binary_cross_entropy_with_logits(said, present).item(), rel=1e-5
+    )
+    for name in ("presence", "place", "contrast"):
+        alone = build(**(dict.fromkeys(("presence", "place", "contrast"), 0.0) | {name: 2.0}))
+        found = alone(batch)
+        assert found.loss.item() == pytest.approx(2.0 * found.logs[f"{name}_loss"].item(), rel=1e-5)
+
+
+def test_pairs_of_two_volumes_are_painted_in_focus_and_take_no_part_in_the_contrast(slices):
+    objective = build(presence=0.0, place=0.0, contrast=1.0)
+    batch = batch_of(slices, objective, "metadata-pairs")
+    apart = replace(batch, volume=(batch.volume[0], batch.volume[0] + 100))
+    assert objective(apart).loss.item() == 0.0
+    away = replace(apart, z=(apart.z[0], apart.z[0] + 1000))  # slices of other volumes say nothing
+    assert torch.equal(objective._crops(apart)[0], objective._crops(away)[0])
+    assert objective(batch_of(slices, objective)).loss.item() > 0.0
+
+
+def test_a_far_slice_of_the_volume_shows_the_object_fainter(slices):
+    objective = build(smallest=1.0, flip=0.0, margin=1.0, slice_mm=60.0)
+    batch = batch_of(slices, objective)
+    far = replace(batch, z=(torch.zeros(8), torch.full((8,), 2.0)))
+    _, masks = objective._crops(far)
+    anchor, positive = masks[16:24], masks[24:]
+    assert positive.amax(dim=(1, 2, 3)).mean() < 0.7 * anchor.amax(dim=(1, 2, 3)).mean()
+
+
+def test_it_learns_to_find_what_was_painted(slices):
+    """Bright blobs on faint noise: a chance of one half at first, since half of the crops are painted."""
+    objective = build(kinds=(1.0, 0.0, 0.0, 0.0, 0.0), amplitude=(3.0, 4.0), p_dark=0.0)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-2)
+    right = []
+    for step in range(60):
+        torch.manual_seed(step)
+        batch = batch_of(slices, objective, epoch=step)
+        faint = tuple(0.4 + 0.05 * torch.randn_like(x) for x in batch.views)
+        found = objective(replace(batch, views=faint))
+        optimizer.zero_grad()
+        found.loss.backward()
+        optimizer.step()
+        right.append(float(found.logs["presence_right"]))
+    assert sum(right[-10:]) / 10 > 0.8, right
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kinds": (0.0, 0.0, 0.0, 0.0, 0.0)},
+        {"kinds": (1.0, -1.0, 0.0, 0.0, 0.0)},
+        {"kinds": (1.0,)},
+        {"radius": (9.0, 3.0)},
+        {"radius": (0.0, 3.0)},
+        {"amplitude": (2.0, 1.0)},
+        {"crop_scale": (0.5, 1.5)},
+        {"margin": 0.5},
+        {"smallest": 0.0},
+        {"p_dark": 1.5},
+        {"temperature": 0.0},
+        {"slice_mm": 0.0},
+        {"amplitudes": (1.0, 2.0)},
+    ],
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        CONFIG(**wrong)
+
+
+def test_the_kept_encoder_is_the_backbone_and_the_head_one_logit():
+    objective = build()
+    assert objective.encoder()(torch.rand(2, 1, 24, 24)).shape == (2, 10)
+    assert objective.head()(torch.rand(2, 10)).shape == (2, 1)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from dbtssl_implants.objects import KINDS, Objects, draw
+
+SETTINGS = {
+    "weights": (0.4, 0.2, 0.0, 0.1, 0.3),
+    "radius": (3.0, 12.0),
+    "amplitude": (0.5, 2.0),
+    "p_dark": 0.2,
+}
+
+
+def drawn(tissue, seed=0, **changes):
+    seeds = torch.arange(len(tissue)) + 10**6 * seed
+    return draw(tissue, seeds, **(SETTINGS | changes))
+
+
+def half_breast(n, size=32):
+    tissue = torch.zeros(n, 1, size, size, dtype=torch.bool)
+    tissue[..., : size // 2] = True
+    return tissue
+
+
+def within(count, n, p):
+    """Three standard deviations of a binomial."""
+    return abs(count - n * p) <= 3 * math.sqrt(n * p * (1 - p)) + 1e-9
+
+
+def test_centres_are_tissue_in_the_middle_of_the_view():
+    o = drawn(half_breast(2000))
+    assert bool(o.on.all())
+    assert o.x.min() == 8
+    assert o.x.max() == 15
+    assert o.y.min() == 8
+    assert o.y.max() == 23
+
+
+def test_a_view_with_tissue_at_its_edge_alone_has_its_object_there():
+    tissue = torch.zeros(50, 1, 32, 32, dtype=torch.bool)
+    tissue[..., :3] = True
+    assert drawn(tissue).x.max() == 2
+
+
+def test_a_view_without_tissue_has_no_object():
+    tissue = half_breast(3)
+    tissue[1] = False
+    assert drawn(tissue).on.tolist() == [True, False, True]
+
+
+def test_kinds_signs_and_sizes_follow_their_rules():
+    n = 20_000
+    o = drawn(half_breast(1).expand(n, -1, -1, -1))
+    for kind, p in enumerate(SETTINGS["weights"]):
+        assert within(int((o.kind == kind).sum()), n, p), KINDS[kind]
+    assert within(int((o.amplitude < 0).sum()), n, SETTINGS["p_dark"])
+    size = o.amplitude.abs()
+    assert size.min() >= 0.5
+    assert size.max() <= 2.0
+    assert within(int((size < 1.25).sum()), n, 0.5)
+    assert o.radius.min() >= 3.0
+    assert o.radius.max() <= 12.0
+    assert within(int((o.radius < 6.0).sum()), n, 0.5)  # log-uniform: half lie below sqrt(3 * 12)
+    assert bool((o.depth.abs() <= o.radius).all())
+
+
+def test_the_same_seed_gives_the_same_objects():
+    a, b, c = (drawn(half_breast(4), seed) for seed in (1, 1, 2))
+    same = [torch.equal(getattr(a, f), getattr(b, f)) for f in Objects.__dataclass_fields__]
+    assert all(same)
+    assert not torch.equal(a.radius, c.radius)
+    last = draw(half_breast(1), torch.tensor([3 + 10**6]), **SETTINGS)  # whatever its batch
+    assert torch.equal(last.radius, a.radius[3:])
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_a_weight_alone_draws_one_kind(kind):
+    weights = tuple(float(k == kind) for k in range(len(KINDS)))
+    assert set(drawn(half_breast(20), weights=weights).kind.tolist()) == {kind}

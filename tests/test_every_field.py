@@ -1,0 +1,382 @@
+"""Every field of every Config that decides a result changes something, and no infra field does.
+
+Each table holds a second value for every field. A component or a field that is new and has none fails here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dbtssl.api import Cohort, Config, Label, PatchRule, Run, SliceRef, Volume, infra
+from dbtssl.benchmark.rows import resolve
+from dbtssl.benchmark.spec import PredictSpec, RunSpec, Spec
+from dbtssl.benchmark.stages import CLASSIFIER, Context, _save, predict_stage
+from dbtssl.config import result_fields
+from dbtssl.data.store import PreparedDataset
+from dbtssl.nn.backbones import create_encoder
+from dbtssl.nn.classifier import PatchClassifier
+from dbtssl.plugins import registry
+from dbtssl.testing.fields import check_fields
+from dbtssl.testing.toy_cohort import toy_cohort
+from dbtssl.testing.toy_objective import toy_batch, toy_objective
+from dbtssl.testing.toy_slices import toy_labelled
+from dbtssl.training.pretrain import PretrainConfig, pretrain
+
+
+@dataclass(frozen=True)
+class Case:
+    """The values to begin with and the second ones, where they are not those of the table for all."""
+
+    start: dict[str, Any] = field(default_factory=dict)
+    other: dict[str, Any] = field(default_factory=dict)
+
+
+# objectives: small to begin with; keys that a Config has are taken, the others left
+SMALL = {
+    "dim": 6,
+    "hidden": 16,
+    "bottleneck": 8,
+    "queue_size": 24,
+    "crop_size": 20,
+    "local_size": 12,
+    "local_views": 3,
+    "projections": 64,
+}
+OTHER = {
+    "dim": 7,
+    "hidden": 12,
+    "bottleneck": 5,
+    "temperature": 0.45,
+    "momentum": 0.5,
+    "momentum_schedule": "cosine",
+    "redundancy": 0.2,
+    "invariance": 3.0,
+    "variance": 3.0,
+    "covariance": 3.0,
+    "batch_norm": True,
+    "norm_last_layer": False,
+    "freeze_last_layer": 0.0,
+    "student_temp": 0.3,
+    "teacher_temp": 0.2,
+    "warmup_teacher_temp": 0.1,
+    "warmup": 0.0,
+    "center_momentum": 0.1,
+    "queue_size": 40,
+    "dense_weight": 0.9,
+    "splits": 2,
+    "exclude_negatives": "patient",
+    "sigreg": 0.4,
+    "projections": 3,
+    "knots": 5,
+    "t_max": 1.0,
+    "local_views": 1,
+    "local_size": 14,
+    "local_scale": (0.1, 0.2),
+    "crop_size": 24,
+    "crop_scale": (0.3, 0.6),
+    "flip": 0.1,
+    "rotation": 10.0,
+    "p_rotation": 0.5,
+    "min_tissue": 0.3,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "p_jitter": 0.2,
+    "blur": (0.5, 1.0),
+    "p_blur": 0.9,
+}
+OBJECTIVES = {
+    "moco-v2": Case(),
+    "simclr": Case(),
+    "byol": Case(),
+    "simsiam": Case(),
+    "barlow-twins": Case(),
+    "vicreg": Case(),
+    "dino": Case(),
+    "densecl": Case(),
+    "lejepa": Case(),
+    "implants": Case(
+        start={"crop_size": 24, "radius": (5.0, 30.0), "height_mm": 160.0},
+        other={
+            "presence": 3.0,
+            "place": 3.0,
+            "contrast": 3.0,
+            "kinds": (0.0, 0.0, 1.0, 0.0, 0.0),
+            "radius": (2.0, 3.0),
+            "amplitude": (4.0, 5.0),
+            "p_dark": 1.0,
+            "height_mm": 90.0,
+            "slice_mm": 90.0,
+            "crop_size": 32,
+            "margin": 2.0,
+            "smallest": 0.3,
+            "contrast_jitter": 0.9,
+            "noise": 0.3,
+            "min_tissue": 0.9,
+        },
+    ),
+}
+SAMPLERS = {
+    "same-slice": Case(),
+    "inter-slice": Case(other={"reach": 5, "half_open": True}),
+    "metadata-pairs": Case(
+        other={"p_view": 0.7, "reach": 5, "half_open": True, "depth": "matched"}
+    ),
+    "medaug": Case(
+        start={"itself": False, "p_partner": 0.5, "reach": 4},
+        other={
+            "study": "any",
+            "side": "same",
+            "itself": True,
+            "p_partner": 0.6,
+            "reach": 5,
+            "half_open": True,
+        },
+    ),
+}
+FINETUNERS = {
+    "local-multi-patch": Case(
+        start={
+            "epochs": 2,
+            "batch_size": 8,
+            "steps_per_epoch": 2,
+            "lr": 0.1,
+            "weight_decay": 0.01,
+            "momentum": 0.5,
+        },
+        other={
+            "strategy": "full",
+            "factor": 2.6,
+            "epochs": 3,
+            "batch_size": 4,
+            "steps_per_epoch": None,
+            "optimizer": "adamw",
+            "lr": 0.2,
+            "momentum": 0.6,
+            "weight_decay": 0.02,
+            "val_patches": 2,
+            "val_every": 2,
+        },
+    )
+}
+FINETUNERS["presence"] = Case(
+    start=FINETUNERS["local-multi-patch"].start,
+    other=FINETUNERS["local-multi-patch"].other | {"use": "finetune"},
+)
+PRETRAIN = Case(
+    start={
+        "epochs": 2,
+        "batch_size": 4,
+        "lr": 0.05,
+        "warmup_epochs": 1.0,
+        "checkpoint_every": 1e6,
+        "weight_decay": 0.1,
+    },
+    other={
+        "epochs": 3,
+        "batch_size": 8,
+        "slices_per_volume": 2,
+        "optimizer": "lars",
+        "lr": 0.1,
+        "weight_decay": 0.2,
+        "weight_decay_end": 0.2,
+        "decay_bias_norm": False,
+        "bias_norm_lr": 0.5,
+        "momentum": 0.5,
+        "clip_norm": 1e-3,
+        "warmup_epochs": 0.0,
+        "min_lr": 0.01,
+        "precision": "bf16-mixed",
+        "checkpoint_every": 0.0,
+    },
+)
+PREDICT = Case(
+    start={"patches": 3, "patch_size": 64},
+    other={"patches": 2, "patch_size": 72, "min_tissue": 0.99, "seed": 1},
+)
+
+
+def second_values(config, case):
+    """Those of the case, and for an objective those of the table for all."""
+    known = {name: OTHER[name] for name in config.model_fields if name in OTHER}
+    return known | case.other
+
+
+@pytest.mark.parametrize("name", registry().names("objective"))
+def test_objectives(name):
+    """Views and losses of a few steps on fixed batches."""
+    assert name in OBJECTIVES, "add a case, and a second value for each of its fields"
+    case, config = OBJECTIVES[name], registry().load("objective", name).Config
+
+    def trace(fields):
+        objective = toy_objective(name, fields.model_dump())
+        trained = [p for p in objective.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=0.3)
+        losses = []
+        for step in range(4):
+            torch.manual_seed(step)
+            loss = objective(toy_batch(objective, seed=step)).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            objective.after_step(step / 10)
+            losses.append(loss.item())
+        return objective.views, losses
+
+    start = {key: value for key, value in SMALL.items() if key in config.model_fields}
+    check_fields(config, trace, second_values(config, case), start | case.start)
+
+
+VIEWS = ("lcc", "lmlo", "lmlo1", "rcc", "rmlo")
+COHORT = Cohort(  # a repeat, a second study with missing views, a breast alone
+    [Volume("P0", "S0", view, 9 + 2 * i, 8, 8, Label.NORMAL) for i, view in enumerate(VIEWS)]
+    + [Volume("P0", "S1", view, 20, 8, 8, Label.NORMAL) for view in ("lcc", "rmlo")]
+    + [Volume("P1", "S0", "lcc", 20, 8, 8, Label.NORMAL)]
+)
+
+
+@pytest.mark.parametrize("name", registry().names("sampler"))
+def test_samplers(name):
+    """The positives that are drawn."""
+    assert name in SAMPLERS, "add a case with a second value for each of its fields"
+    case, config = SAMPLERS[name], registry().load("sampler", name).Config
+
+    def trace(fields):
+        sampler = registry().build("sampler", name, fields.model_dump())
+        rng = np.random.default_rng(0)
+        anchors = [SliceRef(i, v.n_slices // 2) for i, v in enumerate(COHORT)]
+        return [sampler.positive(anchor, COHORT, rng) for anchor in anchors for _ in range(30)]
+
+    check_fields(config, trace, case.other, case.start)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    root = tmp_path_factory.mktemp("labelled")
+    return [toy_labelled(root / str(s), patients=2, n_slices=3, seed=s) for s in range(2)]
+
+
+@pytest.mark.parametrize("name", registry().names("finetuner"))
+def test_fine_tuners(name, labelled, tmp_path):
+    """Weights and log."""
+    assert name in FINETUNERS, "add a case with a second value for each of its fields"
+    case, config = FINETUNERS[name], registry().load("finetuner", name).Config
+    torch.manual_seed(0)
+    encoder = create_encoder("cnn7", base_channels=2)
+    head = PatchClassifier(encoder, seed=1).head.state_dict()
+    folders = iter(range(1000))
+
+    def trace(fields):
+        folder = tmp_path / str(next(folders))
+        tuner = registry().build("finetuner", name, fields.model_dump())
+        model = tuner.fit(encoder, *labelled, Run(0, PatchRule(64), folder, "cpu", head=head))
+        return sha256(model), lines(folder / "log.jsonl")
+
+    check_fields(config, trace, case.other, case.start)
+
+
+def test_pretraining(tmp_path):
+    """Weights and log of a contrastive objective."""
+    slices = toy_cohort(tmp_path / "data")
+    sampler = registry().build("sampler", "same-slice", {})
+    folders = iter(range(1000))
+
+    def trace(config):
+        folder = tmp_path / str(next(folders))
+        objective = toy_objective("simclr", {"dim": 6, "hidden": 8, "crop_size": 20})
+        pretrain(objective, sampler, slices, config, seed=0, folder=folder, accelerator="cpu")
+        return sha256(objective), lines(folder / "log.jsonl")
+
+    check_fields(PretrainConfig, trace, PRETRAIN.other, PRETRAIN.start)
+
+
+def test_prediction(labelled, tmp_path):
+    """The file that the stage writes."""
+    data = {"name": "toy", "methods": ["random-init"], "backbone": {"args": {"base_channels": 2}}}
+    (row,) = resolve(Spec.model_validate(data | {"predict": PREDICT.start})).rows
+    root = tmp_path / "data"
+    toy_labelled(root, patients=4, n_slices=3)
+    split = SimpleNamespace(val=(0, 1), test=(2, 3))
+    dataset = SimpleNamespace(dataset=PreparedDataset.open(root), split=split, key=dict)
+    torch.manual_seed(0)
+    _save(PatchClassifier(create_encoder("cnn7", base_channels=2)), tmp_path / CLASSIFIER)
+    finetuned = SimpleNamespace(folder=tmp_path, content="")
+    folders = iter(range(1000))
+
+    def trace(predict):
+        folder = tmp_path / str(next(folders))
+        folder.mkdir()
+        spec = Spec.model_validate(data | {"predict": predict.model_dump()})
+        predict_stage(Context(spec, dataset), row, 0, finetuned).run(folder)
+        return [pq.read_table(folder / f"{part}.parquet").to_pylist() for part in ("val", "test")]
+
+    check_fields(PredictSpec, trace, PREDICT.other, PREDICT.start)
+
+
+def test_how_it_is_run_decides_nothing():
+    """The loops show it for workers (`test_workers_change_nothing`); no key of a stage has any of it."""
+    assert result_fields(RunSpec()) == {}
+
+
+class Toy(Config):
+    read: int = 1
+    unread: int = 1
+    workers: int = infra(0)
+    leaky: int = infra(0)
+
+
+def toy_trace(config):
+    return config.read, config.leaky
+
+
+def test_the_walker_finds_what_changes_nothing():
+    other = {"read": 2, "unread": 2, "workers": 1, "leaky": 1}
+    with pytest.raises(AssertionError) as caught:
+        check_fields(Toy, toy_trace, other)
+    assert str(caught.value) == (
+        "Toy: leaky: marked as infra, and changes the result; unread: 2 for 1 changes nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"read": 2, "unread": 2, "workers": 1}, "leaky: no second value"),
+        (
+            {"read": 2, "unread": 2, "workers": 1, "leaky": 1, "lost": 1},
+            "lost: no such field",
+        ),
+        ({"read": 1, "unread": 2, "workers": 1, "leaky": 1}, "read: the second value is the first"),
+    ],
+)
+def test_the_walker_refuses_a_table_that_does_not_fit(other, message):
+    with pytest.raises(AssertionError, match=message):
+        check_fields(Toy, toy_trace, other)
+
+
+def test_the_walker_refuses_a_trace_that_does_not_repeat():
+    draws = iter(range(100))
+    other = {"read": 2, "unread": 2, "workers": 1, "leaky": 1}
+    with pytest.raises(AssertionError, match="does not repeat"):
+        check_fields(Toy, lambda _: next(draws), other)
+
+
+def sha256(module):
+    text = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        text.update(name.encode() + value.numpy().tobytes())
+    return text.hexdigest()
+
+
+def lines(log):
+    """The log, without what the clock decides."""
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in found]
