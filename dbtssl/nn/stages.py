@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dbtssl.nn.classifier import PatchClassifier
 
-RUNS = 4  # as many as a ResNet has: over 12 blocks, a factor of 2.8 would leave the patch embedding at 2e-6
+RUNS = 4  # as many as a ResNet has: over 12 blocks, a factor of 2.8 leaves the patch embedding 1.5e-6 of the rate
 MOST = 5  # Swin has four stages and its last norm
 
 
@@ -23,7 +23,7 @@ def stages(encoder: nn.Module) -> list[list[str]]:
 
     Stages are timm's coarse groups: a ResNet has its stem (conv1 and bn1) and layer1 to layer4, five in all. Not
     ``timm.optim.param_groups_layer_decay``, which counts blocks. Of a plain transformer timm's coarse groups are its
-    blocks; where they are more than `RUNS`, as many runs of neighbouring blocks are its stages (ours).
+    blocks; of more than five, `RUNS` runs of neighbouring blocks are the stages (ours).
     """
     matcher = getattr(encoder, "group_matcher", None)
     if matcher is None:
