@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from pydantic import Field
 
 from dbtssl.config import Config
+from dbtssl.interfaces.views import Crop as Crop
+from dbtssl.interfaces.views import Photometry as Photometry
+from dbtssl.interfaces.views import ViewSpec as ViewSpec  # noqa: TC001 (imported from here)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,61 +48,6 @@ class Sampler(Protocol):
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``; every random number comes from ``rng``."""
         ...
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A random resized crop: area share ``scale`` and aspect ratio ``ratio``, resized to ``size`` pixels.
-
-    ``size`` is a square's side or ``(rows, columns)``; ``ratio`` is of width to height on the slice, whatever ``size``.
-    ``flip`` is the probability of a flip along the columns, ``rotation`` the largest turn in degrees and
-    ``p_rotation`` its probability. ``min_tissue`` is the least share of tissue in the crop: of at most ``tries``
-    rectangles the first with so much is taken, else the one with the most.
-    """
-
-    size: int | tuple[int, int]
-    scale: tuple[float, float] = (0.2, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    rotation: float = 0.0
-    p_rotation: float = 0.0
-    min_tissue: float = 0.01
-    tries: int = 10  # as in torchvision's RandomResizedCrop
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the view."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
-
-
-@dataclass(frozen=True)
-class Photometry:
-    """Random changes of grey level, drawn for each view: probabilities and strengths.
-
-    ``brightness`` and ``contrast`` are the half widths of a factor about 1 (applied together with probability
-    ``p_jitter``); ``blur`` is the range of the Gaussian's sigma in pixels; ``noise`` is the standard deviation of
-    additive noise in units of the display range.
-    """
-
-    brightness: float = 0.0
-    contrast: float = 0.0
-    p_jitter: float = 0.8
-    blur: tuple[float, float] = (0.1, 2.0)
-    p_blur: float = 0.0
-    noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class ViewSpec:
-    """One view that an objective asks for: a crop of the anchor slice or of its positive.
-
-    ``same_crop_as`` names another view by its position; both then show the same place.
-    """
-
-    of: Literal["anchor", "positive"]
-    crop: Crop
-    photometry: Photometry = Photometry()
-    same_crop_as: int | None = None
 
 
 @dataclass(frozen=True)
