@@ -39,6 +39,7 @@ class Case:
 
     start: dict[str, Any] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
+    backbone: tuple[str, dict[str, Any]] | None = None
 
 
 # objectives: small to begin with; keys that a Config has are taken, the others left
@@ -104,6 +105,36 @@ OBJECTIVES = {
     "dino": Case(),
     "densecl": Case(),
     "lejepa": Case(),
+    "mammodino": Case(
+        start={"prototypes": 12, "patch_prototypes": 10, "crop_size": 16, "local_size": 8},
+        other={
+            "dino_weight": 0.5,
+            "ibot_weight": 0.5,
+            "koleo_weight": 0.7,
+            "cross_slice": "dense",
+            "cross_weight": 0.9,
+            "contrast_dim": 5,
+            "contrast_temp": 0.4,
+            "exclude_negatives": "volume",
+            "prototypes": 14,
+            "patch_prototypes": 14,
+            "norm_last_layer": True,
+            "mask_probability": 1.0,
+            "mask_ratio": (0.5, 0.5),
+            "min_visible": 0.9,
+            "tissue_patch": 0.0,
+            "crop_size": (20, 12),
+            "crop_tissue": 0.5,
+            "local_size": 12,
+            "local_tissue": 0.5,
+            "tries": 3,
+            "aspect": (1.0, 1.0),
+        },
+        backbone=(
+            "vit_tiny_patch16_224",
+            {"img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2},
+        ),
+    ),
     "implants": Case(
         start={"crop_size": 24, "radius": (5.0, 30.0), "height_mm": 160.0},
         other={
@@ -131,6 +162,7 @@ SAMPLERS = {
     "metadata-pairs": Case(
         other={"p_view": 0.7, "reach": 5, "half_open": True, "depth": "matched"}
     ),
+    "adjacent-slices": Case(other={"reach": 5}),
     "medaug": Case(
         start={"itself": False, "p_partner": 0.5, "reach": 4},
         other={
@@ -225,13 +257,16 @@ def test_objectives(name):
     case, config = OBJECTIVES[name], registry().load("objective", name).Config
 
     def trace(fields):
-        objective = toy_objective(name, fields.model_dump())
+        objective = toy_objective(name, fields.model_dump(), backbone=case.backbone)
         trained = [p for p in objective.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(trained, lr=0.3)
         losses = []
         for step in range(4):
             torch.manual_seed(step)
-            loss = objective(toy_batch(objective, seed=step)).loss
+            batch = toy_batch(objective, seed=step)
+            for tissue in batch.tissue:
+                tissue[..., tissue.shape[-1] // 2 :] = False
+            loss = objective(batch).loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

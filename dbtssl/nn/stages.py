@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from timm.models import group_parameters
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 
     from dbtssl.nn.classifier import PatchClassifier
 
+RUNS = 4  # as many as a ResNet has: over 12 blocks, a factor of 2.8 leaves the patch embedding 1.5e-6 of the rate
+MOST = 5  # Swin has four stages and its last norm
+
 
 def stages(encoder: nn.Module) -> list[list[str]]:
     """Names of the encoder's parameters stage by stage, the stem first; each name occurs once.
 
     Stages are timm's coarse groups: a ResNet has its stem (conv1 and bn1) and layer1 to layer4, five in all. Not
-    ``timm.optim.param_groups_layer_decay``, which counts blocks. Transformers have no coarser group than a block.
+    ``timm.optim.param_groups_layer_decay``, which counts blocks. Of a plain transformer timm's coarse groups are its
+    blocks; of more than five, `RUNS` runs of neighbouring blocks are the stages (ours).
     """
     matcher = getattr(encoder, "group_matcher", None)
     if matcher is None:
@@ -27,7 +32,11 @@ def stages(encoder: nn.Module) -> list[list[str]]:
             hint="give the backbone timm's group_matcher(coarse=True), or fine-tune with strategy full or linear",
         )
     groups = group_parameters(encoder, matcher(coarse=True))
-    return [list(groups[k]) for k in sorted(groups)]
+    stem, *rest = (list(groups[k]) for k in sorted(groups))
+    if hasattr(encoder, "patch_embed") and len(rest) > MOST:
+        cuts = [len(rest) * run // RUNS for run in range(RUNS + 1)]
+        rest = [[*chain.from_iterable(rest[a:b])] for a, b in pairwise(cuts)]
+    return [stem, *rest]
 
 
 def discriminative_groups(

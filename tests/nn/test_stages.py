@@ -76,6 +76,31 @@ def test_stages_run_from_the_input_to_the_head():
     ]
 
 
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [
+        (12, [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]),
+        (6, [[0], [1, 2], [3], [4, 5]]),
+        (4, [[0], [1], [2], [3]]),
+        (2, [[0], [1]]),
+    ],
+)
+def test_blocks_of_a_transformer_are_four_stages(depth, blocks):
+    """So that the patch embedding keeps a rate: 0.08 / 2.8^5, as the stem of a ResNet, not 0.08 / 2.8^13."""
+    args = {"depth": depth, "embed_dim": 12, "num_heads": 2}
+    encoder = create_encoder("vit_tiny_patch16_224", **args)
+    stem, *rest = stages(encoder)
+    assert {name.split(".")[0] for name in stem} == {"cls_token", "pos_embed", "patch_embed"}
+    found = [
+        sorted({int(n.split(".")[1]) for n in names if n.startswith("blocks")}) for names in rest
+    ]
+    assert found == blocks
+    assert rest[-1][-2:] == ["norm.weight", "norm.bias"]
+    if depth >= 4:
+        rate = rates(PatchClassifier(encoder), lr=0.08, factor=2.8, weight_decay=0)
+        assert rate["encoder.patch_embed.proj.weight"] == pytest.approx(0.000465, rel=1e-3)
+
+
 def test_an_encoder_without_stages_is_refused():
     with pytest.raises(PluginError, match="group_matcher") as caught:
         stages(nn.Linear(3, 3))

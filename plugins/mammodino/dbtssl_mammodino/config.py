@@ -42,7 +42,7 @@ class MammoDINOConfig(Config):
         default=0.2, gt=0, description="contrastive: divisor of the cosines (MoCo v2)"
     )
     queue_size: int = Field(default=8192, ge=1, description="contrastive: keys kept (ours)")
-    exclude: Literal["none", "volume", "breast", "patient"] = Field(
+    exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
         default="patient",
         description="contrastive: keys that are no negatives of a query: those of its own ... (ours)",
     )

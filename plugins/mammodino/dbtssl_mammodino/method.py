@@ -17,6 +17,9 @@ PRETRAIN = {
     "lr": 4e-3 * (128 / 1024) ** 0.5,
     "min_lr": 1e-6,
     "weight_decay": 0.04,
+    "weight_decay_end": 0.4,
+    "decay_bias_norm": False,
+    "clip_norm": 3.0,  # of all gradients together; DINOv2 clips each sub-module's
     "warmup_epochs": 10.0,
 }
 

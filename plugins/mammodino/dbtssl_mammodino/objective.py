@@ -66,7 +66,9 @@ class MammoDINO(nn.Module):
             heads["patch"] = prototype_head(vit.embed_dim, *wide, c.norm_last_layer)
         if c.cross_slice == "contrastive":
             heads["contrast"] = contrast_head(width, c.contrast_dim)
-            self.contrast = Contrast(c.contrast_dim, c.queue_size, c.contrast_temp, c.exclude)
+            self.contrast = Contrast(
+                c.contrast_dim, c.queue_size, c.contrast_temp, c.exclude_negatives
+            )
         self.student = Network(vit, heads)
         self.teacher = MomentumTeacher(self.student)
         self.image_loss = DINOLoss(
