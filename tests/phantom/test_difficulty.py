@@ -29,7 +29,7 @@ def findings():
 
 @pytest.mark.slow
 def test_no_single_statistic_finds_the_lesions_among_bright_things(findings):
-    config = PhantomConfig(patients=60, rows=192, seed=1, repeat_study=0)
+    config = PhantomConfig(patients=160, rows=192, seed=1, repeat_study=0)
     patients = groupby(plan(config), key=lambda v: v.patient)
     rows = [row for _, volumes in patients for row in findings.patches((config, tuple(volumes)))]
     rows = [row for row in rows if row[0] != findings.GHOST]
