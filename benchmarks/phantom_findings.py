@@ -71,7 +71,7 @@ def patches(
 def _ghost(config: PhantomConfig, volume: PlannedVolume, rng: np.random.Generator) -> Any:
     """The box of a lesion that a healthy breast might have."""
     grid, shape = grid_of(config, volume.breast, volume.positioning)
-    lesion = lesions.draw(Label.CANCER, config.contrast, [shape], rng, full=True)
+    lesion = lesions.draw(Label.CANCER, config.contrasts, [shape], rng, full=True)
     return lesions.box(lesion, Label.CANCER, shape, grid, volume.positioning.left)
 
 
@@ -214,12 +214,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500, help="0: no network")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--anatomy", choices=["plain", "full"], default="full")
+    parser.add_argument("--contrast", type=float, nargs=2, help="range; default: the anatomy's")
     parser.add_argument("--cache", type=Path, help="keep the patches in this file")
     parser.add_argument("--out", type=Path, help="write the numbers to this JSON file")
     options = parser.parse_args()
     config = PhantomConfig(
         patients=options.patients, rows=options.rows, seed=options.seed, repeat_study=0,
         anatomy=options.anatomy,
+        contrast=options.contrast and tuple(options.contrast),
     )  # fmt: skip
     torch.set_num_threads(1)
     began = time.time()

@@ -1,7 +1,7 @@
 """Benign calcifications: single grains, coarse ones, and those along a vessel's wall.
 
 Arterial calcification is seen in 12.7 % of screened women (Hendriks 2015,
-doi 10.1016/j.atherosclerosis.2015.01.021); the other numbers are ours. BCS-DBT has no boxes of
+Atherosclerosis 239:11); the other numbers are ours. BCS-DBT has no boxes of
 calcifications (Buda 2021), so none is a lesion here, and cancers have no more than others.
 """
 

@@ -155,7 +155,7 @@ def _patient(
         shapes = [view.shape for view in views if view.side == woman.side]
         lesion = lesions.draw(
             label,
-            config.contrast,
+            config.contrasts,
             shapes,
             stream(config, i, Purpose.LESION),
             full=config.anatomy == "full",

@@ -2,12 +2,15 @@
 
 Level and contrast of the display, ramp and apodisation (`acquisition`) and the tissue's fields were
 set so that the middle slices measure like the 59 real ones of BCS-DBT. Mean over both views of 24
-women at 256 rows and 8 at 512; the exponent is fitted from 0.1 to 0.5 /mm, its spread in brackets:
+(plain) and 12 (full) women at 256 rows, 8 and 5 at 512; the exponent is fitted from 0.1 to 0.5 /mm,
+its spread in brackets:
 
-             exponent CC   exponent MLO   grey levels within the breast at 1 10 25 50 75 90 99 %
-BCS-DBT      2.85 (0.34)   2.86 (0.39)    301 326 343 368 404 451 549
-256 rows     2.76 (0.30)   2.78 (0.25)    271 299 329 366 408 456 557
-512 rows     2.89 (0.29)   2.95 (0.37)    284 310 338 377 423 471 610
+                 exponent CC   exponent MLO   grey levels within the breast at 1 10 25 50 75 90 99 %
+BCS-DBT          2.85 (0.34)   2.86 (0.39)    301 326 343 368 404 451 549
+full, 256 rows   2.85 (0.38)   2.82 (0.25)    283 314 335 365 407 453 518
+full, 512 rows   2.82 (0.18)   2.79 (0.22)    286 313 330 358 401 443 506
+plain, 256 rows  2.76 (0.30)   2.78 (0.25)    271 299 329 366 408 456 557
+plain, 512 rows  2.89 (0.29)   2.95 (0.37)    284 310 338 377 423 471 610
 
 `tests/phantom/test_calibration.py` measures it again on fewer.
 """

@@ -63,7 +63,7 @@ class Drawn:
                 case "marker-ring":
                     wires.append(skin.wire(thing, at))
         paths = vessels.tree(things.vessels, breast)
-        tubes = list(vessels.tubes(paths, breast, frame.shape, lesion))
+        tubes = list(vessels.tubes(paths, breast, frame.shape, lesion, frame.grid.pixel))
         if things.calcified:
             rng = np.random.default_rng(things.vessels)
             hard += [calcifications.wall(tube, rng) for tube in tubes[:4]]

@@ -62,7 +62,8 @@ LOBE_AWAY, LOBE_RADIUS = (0.35, 0.65), (0.42, 0.62)  # ranges, in radii
 BUMPS = 5.5  # mm of the lobule field across one radius
 DISTORTION_CORE = 0.4  # a distortion has hardly a centre
 PULL, PULL_RADIUS, PULL_LIMIT = 0.55, 1.5, 1.5
-FULL_PULL: dict[Kind, tuple[float, float]] = {  # below 2.24 nothing folds over
+PULL_MOST = 2.2  # from e^(3/2) / 2 = 2.24 on tissue would fold over
+FULL_PULL: dict[Kind, tuple[float, float]] = {
     "lobulated": (0.0, 0.0),
     "spiculated": (0.2, 0.7),
     "distortion": (1.3, 2.0),
@@ -199,7 +200,7 @@ def presence(
 
 def pull(lesion: Lesion, r2: Tensor) -> Tensor:
     """Share of the offset by which tissue is drawn in, at squared distance ``r2`` (mm^2)."""
-    strength = lesion.drag * min(lesion.contrast, PULL_LIMIT)
+    strength = min(lesion.drag * min(lesion.contrast, PULL_LIMIT), PULL_MOST)
     return strength * torch.exp(-r2 / (PULL_RADIUS * lesion.radius) ** 2)
 
 

@@ -1,7 +1,8 @@
 """Lymph nodes: kidneys of soft tissue with a notch of fat, within the breast and in the axilla.
 
-Nodes within the breast lie in its upper outer part, most are below 10 mm long (Bitencourt 2019,
-"Intramammary lymph nodes", PMC6383537); how many are shown is ours, more than radiologists report.
+Nodes within the breast are oval, lie mostly in its upper outer part and have a hilum of fat
+(Bitencourt 2019, doi 10.1259/bjr.20190517). Their sizes and how many are shown are ours: most are below
+10 mm long, and there are more than radiologists report.
 An axillary node is anchored in the MLO view alone: (share of the length, mm below the image's upper
 edge, height in half thicknesses); no other view reaches there.
 """

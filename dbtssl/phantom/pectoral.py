@@ -20,11 +20,12 @@ EDGE = (0.5, 0.6)  # softness of its edge in mm; and per mm of pixel
 MUSCLE_FAT = (0.15, 0.15)  # mean and spread of the fatty streaks between its fibres
 FIBRE = (0.10, 0.9)  # mm of the gland field per mm along and across the fibres
 FULL_MUSCLE = 0.084  # in the full anatomy, where more fat lies between
-FULL_SPREAD = 0.34
+FULL_EDGE = 2.5  # how much softer its edge is there
+FULL_SPREAD = 0.20
 THIN = 0.75  # fat at the very edge, falling off inwards
 
 BUNDLE = 2.4  # mm of the field per mm across the bundles of fibres
-BUNDLES = 0.45  # how strong they are beside the streaks
+BUNDLES = 0.35  # how strong they are beside the streaks
 ORIGIN = 500.0  # mm, keeps coordinates positive
 
 
@@ -53,7 +54,8 @@ def bundles(tile: Tensor, shape: Compression, u: Tensor, v: Tensor, z: Tensor) -
 def share(inside: Tensor, zeta: Tensor, pixel: float, pose: Pose | None) -> Tensor:
     """How much of each pixel is muscle, ``inside`` mm from its edge at height ``zeta``."""
     wedge, middle = (WEDGE, 0.0) if pose is None else (pose.muscle_wedge, pose.muscle_middle)
-    return torch.sigmoid((inside - wedge * (zeta - middle).square()) / softness(pixel))
+    soft = softness(pixel) if pose is None else FULL_EDGE * softness(pixel)
+    return torch.sigmoid((inside - wedge * (zeta - middle).square()) / soft)
 
 
 def attenuation(fibres: Tensor, inside: Tensor, pose: Pose | None) -> Tensor:

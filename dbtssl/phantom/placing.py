@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 ON_SKIN = ("mole", "marker-ring")
 EDGE = 0.85  # of the outline: marks beyond are moved in, where a paddle holds them flat
-SKIN_CALCIFICATION = 0.5  # mm below the surface
 
 
 def upwards(left: bool) -> int:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dbtssl.phantom.inclusions import Chain, thread
+from dbtssl.phantom.inclusions import SAMPLED, Chain, thread
 from dbtssl.phantom.lesions import pull
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ STEP = 0.8  # mm between points
 WINDING = (0.01, 0.045)  # amplitude of a winding over its wavelength
 WAVES = (15.0, 90.0)  # mm, range of the wavelengths
 TAPER = 0.55  # radius at the end over that at the beginning
+GAP = 1.8  # standard deviations of its kernel between two points of a vessel, at most
 HALVINGS = 14  # of the interval in which a drawn-in point is sought
 LEAST = 0.25  # mm, radius
 
@@ -63,14 +65,19 @@ def tree(seed: int, breast: Breast) -> list[Path]:
 
 
 def tubes(
-    paths: list[Path], breast: Breast, shape: Compression, lesion: Lesion | None
+    paths: list[Path], breast: Breast, shape: Compression, lesion: Lesion | None, pixel: float
 ) -> Iterator[Chain]:
-    """Each vessel as one view sees it, drawn in by ``lesion``."""
+    """Each vessel as one view sees it, drawn in by ``lesion``, without gaps at ``pixel`` mm."""
+    closer = math.ceil(STEP / (GAP * max(SAMPLED * pixel, LEAST / 2)))
     size = np.array([breast.depth, breast.width, breast.width])
     for points, radius in paths:
         places = shape.place_all(torch.tensor(points / size, dtype=torch.float32))
         if lesion is not None and lesion.drag:
             places = drawn_in(places, lesion, shape)
+        if closer > 1:
+            n = closer * (len(places) - 1) + 1
+            line = places.T[None]
+            places = F.interpolate(line, n, mode="linear", align_corners=True)[0].T.contiguous()
         along = torch.linspace(1, TAPER, len(places))
         yield thread(places, (radius * along).clamp_min(LEAST))
 

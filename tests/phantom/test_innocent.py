@@ -288,3 +288,15 @@ def test_every_kind_is_drawn():
         t.kind for _ in range(60) for t in innocent.draw(rng, 0.2, True, False).inclusions
     )
     assert set(found) == KINDS
+
+
+def test_a_vessel_has_no_gaps_on_fine_pixels():
+    breast = Breast(seed=1, twin=2)
+    shape = compress(breast, Positioning("cc", left=True), 66.0)
+    path = (np.array([[10.0, 0, 0], [10.8, 0, 0], [11.6, 0, 0]]), 0.6)
+    coarse, fine = (
+        next(iter(vessels.tubes([path], breast, shape, None, pixel))) for pixel in (0.96, 0.1)
+    )
+    assert (len(coarse.places), len(fine.places)) == (3, 9)
+    assert float(fine.volume.sum()) == pytest.approx(float(coarse.volume.sum()), rel=0.05)
+    torch.testing.assert_close(fine.places[::4], coarse.places)

@@ -17,6 +17,7 @@ CONFIG = PhantomConfig(patients=3, seed=4, rows=64, spacing=6, anatomy="plain")
 FILES = "21fdfbfa4cc2e220d8fb2115c05ed5a68afdd7666974019fc1e8870996481998"
 TABLES = "bcbe10004778980d6813532ab68f9f478f88f57638cbec548ec6e604782289c0"
 MEASURED_ON = ("2.14.1+cu130", "AVX512")
+# mean of each file's pixels
 MEANS = [
     63.784,
     92.111,
@@ -30,7 +31,7 @@ MEANS = [
     160.933,
     127.014,
     140.322,
-]  # of each file's pixels
+]
 
 
 @pytest.fixture(scope="module")

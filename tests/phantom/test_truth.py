@@ -33,7 +33,7 @@ def test_lesions_are_those_of_the_boxes():
         assert row["relative_depth"] == pytest.approx(box.z / volume.n_slices, abs=1e-4)
         side = (box.width * box.height) ** 0.5 * CONFIG.pixel
         assert row["side_mm"] == pytest.approx(side, abs=1.5 * CONFIG.pixel)
-        assert 0.6 <= row["contrast"] <= 1.1
+        assert 0.9 <= row["contrast"] <= 1.4
 
 
 def test_actionable_lesions_are_told_here_alone():

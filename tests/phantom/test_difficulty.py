@@ -1,0 +1,64 @@
+"""Neither one number of a patch nor anything of a whole volume finds the lesions."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from dbtssl.phantom.cohort import plan
+from dbtssl.phantom.config import PhantomConfig
+from dbtssl.phantom.render import render
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def findings():
+    path = ROOT / "benchmarks" / "phantom_findings.py"
+    spec = importlib.util.spec_from_file_location("phantom_findings", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_no_single_statistic_finds_the_lesions_among_bright_things(findings):
+    config = PhantomConfig(patients=160, rows=192, seed=1, repeat_study=0)
+    patients = groupby(plan(config), key=lambda v: v.patient)
+    rows = [row for _, volumes in patients for row in findings.patches((config, tuple(volumes)))]
+    rows = [row for row in rows if row[0] != findings.GHOST]
+    ill = [row[0] == findings.LESION for row in rows]
+    table = [findings.statistics(row[3], config.pixel) for row in rows]
+    for name in table[0]:
+        auc = roc_auc_score(ill, [row[name] for row in table])
+        assert max(auc, 1 - auc) < 0.75, name
+
+
+@pytest.mark.slow
+def test_nothing_of_a_whole_volume_tells_the_label(findings):
+    """What a shortcut would use: the 95 % interval of its AUC, by patients, holds one half."""
+    config = PhantomConfig(patients=48, rows=128, seed=3)
+    volumes = plan(config)
+    ill = np.array([v.label.abnormal for v in volumes])
+    patient = np.array([v.patient for v in volumes])
+    views = Counter(v.study for v in volumes)
+    pixels = [render(config, v)[0] for v in volumes]
+    shortcuts = {
+        "volumes in study": [views[v.study] for v in volumes],
+        "frames": [len(p) for p in pixels],
+        "columns": [p.shape[2] for p in pixels],
+        "rows": [p.shape[1] for p in pixels],
+        "mean": [p.mean() for p in pixels],
+        "mean within the breast": [p[p > 100].mean() for p in pixels],
+        "standard deviation": [p[p > 100].std() for p in pixels],
+        "area of the breast": [(p > 100).mean() for p in pixels],
+    }
+    for name, value in shortcuts.items():
+        _, low, high = findings.interval(ill, np.array(value, float), patient, draws=300)
+        assert low <= 0.5 <= high, (name, low, high)
