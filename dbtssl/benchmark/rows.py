@@ -105,6 +105,8 @@ def resolve(spec: Spec) -> Resolved:
     chosen = attempt(lambda: protocol(spec.protocol))
     if chosen is not None and chosen.diagnostic:
         attempt(partial(_refuse_grid, spec))
+    for name in spec.objective:
+        attempt(partial(registry().component, "objective", name))
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
     attempt(spec.monitor.check)
@@ -209,7 +211,9 @@ def _row(
             lambda: _part(
                 "objective",
                 objective_name,
-                merged("objective", method.objective_config),
+                merged(
+                    "objective", method.objective_config, spec.objective.get(objective_name, {})
+                ),
                 f"{name}: objective.{objective_name}",
             )
         )

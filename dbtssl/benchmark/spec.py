@@ -166,6 +166,10 @@ class Spec(Config):
         description="keys of PretrainConfig, for every method that pretrains; where epochs is set, the warm-up of a "
         "method's own schedule keeps its share",
     )
+    objective: dict[str, Tables] = Field(
+        default_factory=dict,
+        description="[objective.NAME]: keys of that objective's Config, for every row that has it",
+    )
     finetune: Tables = Field(
         default_factory=dict, description="keys of the fine-tuner's Config, for every method"
     )

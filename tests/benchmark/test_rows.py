@@ -7,7 +7,7 @@ from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
 from dbtssl.benchmark.stages import backbone_key
 from dbtssl.config import validate
-from dbtssl.errors import ConfigError
+from dbtssl.errors import ConfigError, DbtsslError
 from dbtssl.plugins import add_plugin_file, registry
 
 PLUGIN = """
@@ -192,3 +192,35 @@ def test_a_half_installed_plugin_stops_nothing(plugin):
     plugin.write_text(PLUGIN.replace('f"{__name__}:METHOD"', '"gone_package.module:METHOD"'))
     registry.cache_clear()
     assert request_digest(make_spec())
+
+
+def test_keys_of_an_objective_count_for_every_row_that_has_it():
+    """Over the method's own and its preset's, below the row's."""
+    spec = make_spec(
+        methods=["moco-v2", "inter-slice", "simclr", "moco-b", "moco-c"],
+        objective={"moco-v2": {"crop_size": 64, "temperature": 0.3}},
+        method={
+            "simclr": {"objective": {"crop_size": 96}},
+            "moco-b": {"method": "moco-v2", "preset": "as-released"},
+            "moco-c": {"method": "moco-v2", "objective": {"temperature": 0.7}},
+        },
+    )
+    rows = {row.name: row.objective.config for row in resolve(spec).rows}
+    assert {name: config.crop_size for name, config in rows.items()} == {
+        "moco-v2": 64,
+        "inter-slice": 64,
+        "simclr": 96,
+        "moco-b": 64,
+        "moco-c": 64,
+    }
+    found = {
+        name: rows[name].temperature for name in ("moco-v2", "inter-slice", "moco-b", "moco-c")
+    }
+    assert found == {"moco-v2": 0.3, "inter-slice": 0.3, "moco-b": 0.3, "moco-c": 0.7}
+    assert rows["moco-b"].queue_size == 4096  # what the table does not name stays the preset's
+
+
+def test_keys_of_an_objective_that_is_not_there_are_refused():
+    with pytest.raises(DbtsslError, match="moco-v2") as caught:
+        resolve(make_spec(objective={"moco-v3": {"crop_size": 64}}))
+    assert "moco-v3" in caught.value.message

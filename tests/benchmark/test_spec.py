@@ -24,8 +24,14 @@ def write(folder: Path, text: str) -> Path:
 def test_the_specifications_that_the_project_carries_are_valid(name):
     spec = load_spec(builtin_spec(name))
     assert spec.name == name
-    assert spec.methods == ("random-init", "moco-v2", "sift-dbt")
+    assert {"random-init", "moco-v2", "sift-dbt"} <= set(spec.methods)
     assert spec.data.source == "phantom"
+
+
+def test_the_quick_benchmark_has_every_row_of_sift_dbts_first_table():
+    """Random init., MoCo v2, MedAug, inter-slice and SIFT-DBT, and a MammoDINO-style method beside them."""
+    table = ("random-init", "moco-v2", "medaug", "inter-slice", "sift-dbt", "mammodino")
+    assert load_spec(builtin_spec("quick")).methods[:6] == table
 
 
 def test_set_changes_one_key(tmp_path):
