@@ -13,14 +13,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector
+from dbtssl.api import MomentumTeacher, Step, feature_std
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dbtssl.api import Batch
 
 GLOBAL = 2  # views that the teacher sees: one of the anchor, one of its positive
@@ -84,7 +82,7 @@ class DINO(nn.Module):
         self.teacher = MomentumTeacher(self.student)
         self.loss = DINOLoss(dim, student_temp=student_temp, center_momentum=center_momentum)
         self.teacher_temp, self.warmup_teacher_temp = teacher_temp, warmup_teacher_temp
-        self.warmup, self.momentum, self.dim = warmup, momentum, dim
+        self.warmup, self.momentum = warmup, momentum
         self.freeze_last_layer, self.progress = freeze_last_layer, 0.0
         for parameter in head.last_layer.parameters():
             if parameter.requires_grad:
@@ -115,10 +113,6 @@ class DINO(nn.Module):
             return self.teacher_temp
         risen = (self.teacher_temp - self.warmup_teacher_temp) * progress / self.warmup
         return self.warmup_teacher_temp + risen
-
-    def collapsed(self, means: Mapping[str, float]) -> str:
-        """Whether the projections are one vector, in one sentence; empty if not."""
-        return one_vector(means["feature_std"], self.dim)
 
     def encoder(self) -> nn.Module:
         """A trainable copy of the teacher's encoder, which the paper evaluates."""

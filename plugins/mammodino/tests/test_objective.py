@@ -133,7 +133,7 @@ def test_dinov2s_own_losses_do_not_look_at_the_positive():
             data = replace(
                 data,
                 **{
-                    key: (*x[:2], x[0], *x[2:])
+                    key: (*x[:2], x[0], *x[2:]) if x else ()
                     for key, x in ((k, getattr(data, k)) for k in data.__dataclass_fields__)
                 },
             )
