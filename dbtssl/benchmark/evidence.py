@@ -47,7 +47,6 @@ def report_content(run: Run) -> Content:
         looked=looked(run, dataset, _best(table, methods)) if methods else None,
         counts=_counts(run, dataset),
         audit=_audit(run, dataset),
-        protocols=tuple({r.protocol: None for r in table.rows}),
         provenance=_provenance(run),
         confidence=protocol(run.spec.protocol).confidence,
     )

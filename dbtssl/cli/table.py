@@ -46,6 +46,7 @@ def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | 
     from dbtssl.benchmark.record import record_table
     from dbtssl.benchmark.runs import open_run
     from dbtssl.data.arrays import write_bytes
+    from dbtssl.errors import ConfigError
     from dbtssl.report.query import overview, select
     from dbtssl.report.terminal import print_table
     from dbtssl.report.write import TO_READ, render
@@ -58,6 +59,10 @@ def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | 
     if form == "terminal" and out is None:
         print_table(table)
         return
+    if form == "parquet" and out is None:
+        raise ConfigError(
+            "--format parquet is no text", hint="name a file with --out table.parquet"
+        )
     content = render(table, form)
     if out is not None:
         write_bytes(out, content)

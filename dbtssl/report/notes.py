@@ -43,6 +43,7 @@ def table_notes(
     notes += dict.fromkeys(_small_sample(rows))
     notes += _undertrained(rows)
     notes += _empty(rows)
+    notes += _papers_shown(rows)
     notes += _paper(entries, evaluation_sets)
     notes += [
         f"{e.method}, seed {e.seed}, failed: {e.failure.rstrip('.') or 'no reason given'}."
@@ -143,6 +144,25 @@ def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
     for (what, reason), places in found.items():
         metrics, methods, levels = (_names(column) for column in zip(*places, strict=True))
         yield f"{what}: {metrics} of {methods} ({levels} level): {reason}."
+
+
+def _papers_shown(rows: Iterable[TableRow]) -> Iterable[str]:
+    """Where each paper's number comes from, and what may set it apart from ours although the protocol is one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.paper_source and not row.single:
+            done = (
+                f"{row.epochs_done} of {row.epochs_planned} epochs of pretraining were done here, "
+            )
+            short = done if row.undertrained else ""
+            found.setdefault((row.paper_source, short), []).append(
+                f"{row.method} ({row.level} level)"
+            )
+    for (source, short), places in found.items():
+        yield (
+            f"Paper AUC beside {_names(places)}: {source}. It may differ from ours: {short}"
+            "preparation, random numbers and the training patients need not be the paper's."
+        )
 
 
 def _paper(entries: Iterable[Entry], evaluation_sets: Mapping[str, str]) -> Iterable[str]:

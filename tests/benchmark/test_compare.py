@@ -138,6 +138,28 @@ def test_the_command(make_run, capsys):
             assert json.loads(text)["runs"][0].startswith("one")
 
 
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "json", "parquet"])
+def test_the_table_in_a_file_is_the_one_that_a_run_writes(make_run, tmp_path, capsys, form):
+    from dbtssl.benchmark.record import record_table
+    from dbtssl.report.write import FORMATS, write_table
+
+    run = make_run("one")
+    write_table(record_table(run.record, run.store), tmp_path / "written")
+    path = tmp_path / "table"
+    with pytest.raises(SystemExit) as left:
+        main(["table", str(run.folder), "--format", form, "--out", str(path)], prog_name="dbtssl")
+    assert not left.value.code
+    assert path.read_bytes() == (tmp_path / "written" / FORMATS[form][0]).read_bytes()
+    assert str(path) in capsys.readouterr().out
+
+
+def test_parquet_is_not_printed(make_run, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["table", str(make_run("one").folder), "--format", "parquet"], prog_name="dbtssl")
+    assert left.value.code == 2
+    assert "hint: name a file with --out" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_folder_that_is_no_run(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as left:

@@ -239,7 +239,10 @@ def test_a_lattice_and_a_run_in_z_share_the_training(out, capsys):
     )
     args = [word for x in change for word in ("--set", x)]
     assert call("benchmark", SMOKE, "--out", out, *args) == 0
-    assert stages(capsys.readouterr().err) == (6, 6)  # predict and score of three rows
+    assert stages(capsys.readouterr().err) == (
+        7,
+        6,
+    )  # predict and score of three rows, and their comparison
     found = scores(out, "grid")["random-init"]
     assert (found.inference, found.volume_aggregator, found.patch_curve) == ("grid", "ZRun", ())
     smoke = scores(out, "smoke")["random-init"]

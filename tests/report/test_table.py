@@ -64,6 +64,10 @@ def test_the_papers_number_stands_beside_its_like(entry, reported):
         "npv": 99.81,
     }
     assert not any("paper's number" in note for note in table.notes)
+    assert (
+        "Paper AUC beside sift-dbt (volume level): Table 3, protocol strict on the-set. It may differ from ours: "
+        "preparation, random numbers and the training patients need not be the paper's."
+    ) in table.notes
 
 
 @pytest.mark.parametrize(

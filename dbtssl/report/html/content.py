@@ -112,6 +112,5 @@ class Content:
     looked: Looked | None
     counts: tuple[tuple[str, str, int, int, int, int], ...]
     audit: tuple[Finding, ...]
-    protocols: tuple[str, ...]
     provenance: Provenance
     confidence: float = 0.95

@@ -17,6 +17,8 @@ import jinja2
 from markupsafe import Markup
 
 import dbtssl
+from dbtssl.evaluation.curves import BAND_DRAWS
+from dbtssl.evaluation.intervals import LEAST_PATIENTS
 from dbtssl.report.cells import clean
 from dbtssl.report.html import figures
 from dbtssl.report.html.looks import heat_slice, plain_slice, score_range, strip
@@ -53,6 +55,9 @@ def html_page(content: Content) -> str:
         script=Markup(script),
         tables=html_tables(content.table, colours),
         colours=len(SERIES),
+        draws=BAND_DRAWS,
+        bands=figures.BANDS,
+        least_patients=LEAST_PATIENTS,
         figures=drawn,
         strips=_strips(content.looked),
         slices=_slices(content.looked),
