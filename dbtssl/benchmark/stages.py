@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
 
-PRETRAIN_VERSION = FINETUNE_VERSION = 1
+PRETRAIN_VERSION = FINETUNE_VERSION = 2
 ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 
