@@ -17,6 +17,14 @@ SMALL = {
     "local_views": 3,
     "projections": 64,
     "splits": 2,  # one on each device
+    "prototypes": 12,
+    "patch_prototypes": 10,
+}
+BACKBONES = {
+    "mammodino": (
+        "vit_tiny_patch16_224",
+        {"img_size": 20, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2},
+    )
 }
 OBJECTIVES = registry().names("objective")
 SHUFFLED = {
@@ -33,7 +41,8 @@ def differences(tmp_path_factory):
         known = registry().load("objective", name).Config.model_fields
         fields = {key: value for key, value in SMALL.items() if key in known}
         for frozen in (True, False):
-            cases[f"{name} {frozen}"] = {"objective": name, "fields": fields, "frozen": frozen}
+            case = {"objective": name, "fields": fields, "frozen": frozen}
+            cases[f"{name} {frozen}"] = case | {"backbone": BACKBONES.get(name)}
     return two_devices_against_one(cases, tmp_path_factory.mktemp("devices"))
 
 

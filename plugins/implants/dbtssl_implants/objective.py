@@ -16,7 +16,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from dbtssl.api import Config as BaseConfig
-from dbtssl.api import Crop, Photometry, Step, ViewSpec, feature_std, place_width, places_and_pooled
+from dbtssl.api import (
+    Crop,
+    Photometry,
+    Step,
+    ViewSpec,
+    feature_std,
+    gather,
+    gather_with_gradient,
+    place_width,
+    places_and_pooled,
+    sync_batchnorm,
+)
 from dbtssl_implants.jitter import cut_windows, windows
 from dbtssl_implants.objects import KINDS, Objects, draw
 from dbtssl_implants.paint import paint
@@ -133,7 +144,7 @@ class Implants(nn.Module):
     ) -> None:
         super().__init__()
         width: Any = encoder.num_features
-        self.network = encoder
+        self.network = sync_batchnorm(encoder)
         self.presence_head = nn.Linear(width, 1)
         self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
@@ -161,8 +172,8 @@ class Implants(nn.Module):
                 self.place_head(places)[..., 0], _on_places(masks, places.shape[1])
             )
             z = self.projection(pooled)
-            a, b, painted_a, painted_b = z.chunk(4)
-            same = batch.volume[ANCHOR] == batch.volume[POSITIVE]
+            a, b, painted_a, painted_b = (gather_with_gradient(part) for part in z.chunk(CROPS))
+            same = gather(batch.volume[ANCHOR] == batch.volume[POSITIVE])
             twins = twin_contrast((a, b), (painted_a, painted_b), self.temperature, same)
         losses = {"presence": presence, "place": place, "contrast": twins}
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()

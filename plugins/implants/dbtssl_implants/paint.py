@@ -12,6 +12,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from dbtssl.api import gather, rank
 from dbtssl_implants.objects import FOREIGN, RAYS, SPICULATED, WARP, Objects
 
 SWEEP = 2.0 * math.tan(math.radians(7.5))  # mm of smear for a mm out of focus (Hologic: 15 degrees)
@@ -40,7 +41,7 @@ def paint(
     spread = _spread(images, tissue)[:, None, None]
     bright = images[:, 0] + objects.amplitude[:, None, None] * spread * shape * focus
     pulled = _pull(images, objects, pixel, dy, dx, focus)
-    other = images.roll(len(images) // 3 + 1, 0)[:, 0]
+    other = _others(images)[:, 0]
     cover = shape * focus
     out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
     out = torch.where(kind == WARP, images[:, 0] + (pulled - images[:, 0]) * inside * on, out)
@@ -102,6 +103,13 @@ def _pull(
     x = torch.arange(columns, device=images.device)[None, None] + move * dx / pixel[:, 1:, None]
     grid = torch.stack(((2.0 * x + 1.0) / columns - 1.0, (2.0 * y + 1.0) / rows - 1.0), dim=-1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)[:, 0]
+
+
+def _others(images: torch.Tensor) -> torch.Tensor:
+    """Another image of the batch, over all devices, for each of ``images``."""
+    everyone = gather(images)
+    shifted = everyone.roll(len(everyone) // 3 + 1, 0)
+    return shifted[rank() * len(images) :][: len(images)]
 
 
 def _spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
