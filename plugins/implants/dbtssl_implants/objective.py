@@ -185,7 +185,7 @@ class Implants(nn.Module):
     @torch.no_grad()
     def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
-        seeds = batch.seeds[ANCHOR]
+        seeds = batch.needed("seeds")[ANCHOR]
         objects = self.draw(batch.tissue[ANCHOR], seeds)
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
@@ -203,8 +203,9 @@ class Implants(nn.Module):
         self, batch: Batch, view: int, objects: Objects
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One view with its object, in mm: ``pixel`` is in slice heights, ``z`` in slices."""
-        pixel = batch.pixel[view] * self.height_mm
-        away = (batch.z[view] - batch.z[ANCHOR]) * self.slice_mm
+        pixel = batch.needed("pixel")[view] * self.height_mm
+        z = batch.needed("z")
+        away = (z[view] - z[ANCHOR]) * self.slice_mm
         other = batch.volume[view] != batch.volume[ANCHOR]
         height = torch.where(other, objects.depth, away.to(objects.depth.dtype))
         return paint(batch.views[view], batch.tissue[view], objects, pixel, height)
