@@ -32,6 +32,7 @@ from dbtssl.interfaces import (
 )
 from dbtssl.plugins.hookspec import API_VERSION, Register, hookimpl
 from dbtssl.progress import progress
+from dbtssl.views.settings import PairViews, PositiveRange, Shares, SigmaRange, pair_views
 
 if TYPE_CHECKING:
     from dbtssl.data.store import Slices
@@ -83,10 +84,12 @@ __all__ = [
     "Method",
     "MomentumTeacher",
     "Objective",
+    "PairViews",
     "PatchClassifier",
     "PatchRule",
     "Photometry",
     "PluginError",
+    "PositiveRange",
     "Queue",
     "RawVolume",
     "Rect",
@@ -94,6 +97,8 @@ __all__ = [
     "Reported",
     "Run",
     "Sampler",
+    "Shares",
+    "SigmaRange",
     "SliceRef",
     "Slices",
     "Source",
@@ -110,6 +115,7 @@ __all__ = [
     "infra",
     "neighbours",
     "one_vector",
+    "pair_views",
     "place_width",
     "places_and_pooled",
     "progress",

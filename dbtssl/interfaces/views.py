@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from dbtssl.errors import PluginError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -85,6 +87,16 @@ class Batch:
     seeds: tuple[torch.Tensor, ...] = ()
     z: tuple[torch.Tensor, ...] = ()
     pixel: tuple[torch.Tensor, ...] = ()
+
+    def needed(self, name: Literal["seeds", "z", "pixel"]) -> tuple[torch.Tensor, ...]:
+        """The part ``name``, one tensor a view; `PluginError` where who made the batch left it out."""
+        part: tuple[torch.Tensor, ...] = getattr(self, name)
+        if len(part) != len(self.views):
+            raise PluginError(
+                f"this objective reads Batch.{name}, got {len(part)} of it, expected {len(self.views)}, one a view",
+                hint=f"give Batch {name}=(...); the batches of pretrain have it",
+            )
+        return part
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from dbtssl.api import uniform
-from dbtssl_implants.objects import STREAMS
+from dbtssl_implants.objects import LAST
 
-SIDE, ROW, COLUMN, FLIP = range(STREAMS, STREAMS + 4)
+SIDE, ROW, COLUMN, FLIP = range(LAST, LAST + 4)
 EACH = 4  # streams of one crop
 
 

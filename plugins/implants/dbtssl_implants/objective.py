@@ -19,6 +19,8 @@ from dbtssl.api import Config as BaseConfig
 from dbtssl.api import (
     Crop,
     Photometry,
+    PositiveRange,
+    Shares,
     Step,
     ViewSpec,
     feature_std,
@@ -62,8 +64,10 @@ class Implants(nn.Module):
             default=(0.35, 0.35, 0.05, 0.1, 0.15),
             description=f"how often each kind is painted: {', '.join(KINDS)}",
         )
-        radius: Range = Field(default=(3.2, 14.0), description="smallest and largest radius, mm")
-        amplitude: Range = Field(
+        radius: PositiveRange = Field(
+            default=(3.2, 14.0), description="smallest and largest radius, mm"
+        )
+        amplitude: PositiveRange = Field(
             default=(0.3, 2.0), description="least and most contrast, in SDs of the view's tissue"
         )
         p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
@@ -77,7 +81,7 @@ class Implants(nn.Module):
         margin: float = Field(
             default=1.25, ge=1, le=2, description="side of the loaded view, in crops that are seen"
         )
-        crop_scale: Range = Field(
+        crop_scale: Shares = Field(
             default=(0.1, 0.4), description="share of the slice's area in a loaded view"
         )
         smallest: float = Field(
@@ -99,20 +103,6 @@ class Implants(nn.Module):
         def _weights(cls, value: tuple[float, ...]) -> tuple[float, ...]:
             if min(value) < 0 or sum(value) <= 0:
                 raise ValueError(f"{len(KINDS)} numbers from 0, not all 0")
-            return value
-
-        @field_validator("crop_scale")
-        @classmethod
-        def _share(cls, value: Range) -> Range:
-            if not 0.0 < value[0] <= value[1] <= 1.0:
-                raise ValueError("two rising shares above 0 and up to 1")
-            return value
-
-        @field_validator("radius", "amplitude")
-        @classmethod
-        def _rising(cls, value: Range) -> Range:
-            if not 0.0 < value[0] <= value[1]:
-                raise ValueError("two rising numbers above 0")
             return value
 
     def __init__(
@@ -195,7 +185,7 @@ class Implants(nn.Module):
     @torch.no_grad()
     def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
-        seeds = batch.seeds[ANCHOR]
+        seeds = batch.needed("seeds")[ANCHOR]
         objects = self.draw(batch.tissue[ANCHOR], seeds)
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
@@ -213,8 +203,9 @@ class Implants(nn.Module):
         self, batch: Batch, view: int, objects: Objects
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One view with its object, in mm: ``pixel`` is in slice heights, ``z`` in slices."""
-        pixel = batch.pixel[view] * self.height_mm
-        away = (batch.z[view] - batch.z[ANCHOR]) * self.slice_mm
+        pixel = batch.needed("pixel")[view] * self.height_mm
+        z = batch.needed("z")
+        away = (z[view] - z[ANCHOR]) * self.slice_mm
         other = batch.volume[view] != batch.volume[ANCHOR]
         height = torch.where(other, objects.depth, away.to(objects.depth.dtype))
         return paint(batch.views[view], batch.tissue[view], objects, pixel, height)

@@ -17,7 +17,9 @@ KINDS = ("blob", "spiculated", "rays", "warp", "foreign")
 BLOB, SPICULATED, RAYS, WARP, FOREIGN = range(len(KINDS))
 HARMONICS = 4  # of a blob's outline, from the second on
 SPIKES = 5  # sinusoids whose peaks are the rays
-STREAMS = 32  # of random numbers that an object may take; windows take those from there on
+# streams of random numbers that an object may take, apart from those of its view's photometry (0 to 6): with one of
+# these, its radius would follow the view's brightness; windows take those from `LAST` on
+FIRST, LAST = 100, 132
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def draw(
     The centre is a tissue pixel of the middle half of the view, or where that has none of all of it; every pixel is
     equally likely. Radius and aspect are log-uniform. All comes from ``seeds`` ``(B,)`` alone.
     """
-    streams = iter(range(STREAMS))
+    streams = iter(range(FIRST, LAST))
 
     def between(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * uniform(seeds, next(streams), shape)

@@ -6,8 +6,7 @@ import torch
 
 from dbtssl.api import Labelled, PatchRule, PluginError, Run, slice_auc, validation_logits
 from dbtssl.plugins import registry
-
-from .conftest import Encoder
+from dbtssl.testing.toy_objective import ToyEncoder
 
 CONFIG = registry().load("finetuner", "presence").Config
 RULE = PatchRule(16)
@@ -30,7 +29,7 @@ def fit(labelled, folder, encoder, head=HEAD, **config):
 
 def encoder():
     torch.manual_seed(0)
-    return Encoder().eval()
+    return ToyEncoder().eval()
 
 
 def test_the_head_as_it_is_reads_no_label(labelled, tmp_path):

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
+from dbtssl_implants.jitter import windows
 from dbtssl_implants.objects import KINDS, Objects, draw
+
+from dbtssl.api import Photometry
+from dbtssl.views.photometry import photometry
 
 SETTINGS = {
     "weights": (0.4, 0.2, 0.0, 0.1, 0.3),
@@ -80,3 +85,17 @@ def test_the_same_seed_gives_the_same_objects():
 def test_a_weight_alone_draws_one_kind(kind):
     weights = tuple(float(k == kind) for k in range(len(KINDS)))
     assert set(drawn(half_breast(20), weights=weights).kind.tolist()) == {kind}
+
+
+def test_no_part_of_an_object_follows_the_photometry_of_its_view():
+    """Both are drawn from the view's seed; |r| of independent numbers stays under 4 / sqrt(n)."""
+    n = 2000
+    seeds = torch.arange(n)
+    flat = torch.full((n, 1, 4, 4), 0.5)
+    light = photometry(flat, Photometry(brightness=0.5, p_jitter=1.0), seeds).mean(dim=(1, 2, 3))
+    objects = draw(torch.ones(n, 1, 8, 8, dtype=torch.bool), seeds, **SETTINGS)
+    crop = windows(seeds, 0, 0.5, 0.5).flatten(1)
+    parts = [getattr(objects, f.name).double().view(n, -1) for f in fields(Objects)]
+    values = torch.cat([light.double()[:, None], *parts, crop.double()], dim=1)
+    values = values[:, values.std(dim=0) > 0]
+    assert torch.corrcoef(values.T)[0, 1:].abs().max() < 4 / math.sqrt(n)

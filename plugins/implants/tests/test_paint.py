@@ -91,9 +91,16 @@ def test_an_object_that_is_off_changes_nothing(k):
 
 
 def test_spiculated_is_blob_and_rays():
-    _, blob = painted(one_object(kind=kind(BLOB)))
-    _, rays = painted(one_object(kind=kind(RAYS)))
-    _, both = painted(one_object(kind=kind(SPICULATED)))
+    spikes = {
+        "spike": torch.ones(1, 5),
+        "spike_phase": torch.zeros(1, 5),
+        "spike_count": torch.full((1, 5), 8.0),
+        "spike_reach": torch.tensor([2.5]),
+        "spike_width": torch.tensor([0.5]),
+    }
+    _, blob = painted(one_object(kind=kind(BLOB), **spikes))
+    _, rays = painted(one_object(kind=kind(RAYS), **spikes))
+    _, both = painted(one_object(kind=kind(SPICULATED), **spikes))
     assert torch.allclose(both, torch.maximum(blob, 0.8 * rays))
     assert bool((rays[blob < 0.01] > 0.5).any())
 

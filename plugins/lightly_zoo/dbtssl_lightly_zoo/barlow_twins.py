@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std, gather_with_gradient
+from dbtssl.api import PairViews, Step, feature_std, gather_with_gradient, pair_views
 from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -23,7 +22,7 @@ class BarlowTwins(nn.Module):
     ours is that on one.
     """
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Head and weight of the paper (section 2.2)."""
 
         dim: int = Field(default=8192, ge=2, description="size of the projected features")
@@ -44,7 +43,7 @@ class BarlowTwins(nn.Module):
         head = BarlowTwinsProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
         self.loss = BarlowTwinsLoss(redundancy)
-        self.views = pair(**views)
+        self.views = pair_views(**views)
 
     def forward(self, batch: Batch) -> Step:
         """The sum over the matrix, not scaled by its size."""

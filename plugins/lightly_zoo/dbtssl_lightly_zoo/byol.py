@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std, one_vector, sync_batchnorm
+from dbtssl.api import (
+    MomentumTeacher,
+    PairViews,
+    Step,
+    feature_std,
+    one_vector,
+    pair_views,
+    sync_batchnorm,
+)
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 class BYOL(nn.Module):
     """The online network predicts the target's projection of the other view; both directions are added."""
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Heads and momentum of the paper (section 3.3)."""
 
         dim: int = Field(default=256, ge=1, description="size of the projected features")
@@ -44,7 +51,7 @@ class BYOL(nn.Module):
         self.predictor = sync_batchnorm(BYOLPredictionHead(dim, hidden, dim))
         self.negative_cosine = NegativeCosineSimilarity()
         self.momentum = momentum
-        self.views, self.dim = pair(**views), dim
+        self.views, self.dim = pair_views(**views), dim
 
     def forward(self, batch: Batch) -> Step:
         """The squared distance of unit vectors (equation 2), from 0 to 4 in each direction."""

@@ -17,10 +17,12 @@ from torch.nn import functional as F
 
 from dbtssl.api import (
     MomentumTeacher,
+    PairViews,
     Queue,
     Step,
     feature_std,
     gather,
+    pair_views,
     place_width,
     places_and_pooled,
     shuffle,
@@ -28,7 +30,6 @@ from dbtssl.api import (
     unshuffle,
 )
 from dbtssl_lightly_zoo.projected import full_precision
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -42,7 +43,7 @@ class DenseCL(nn.Module):
     The batch normalisation of ``encoder`` is replaced in place, see `split_batchnorm`.
     """
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Defaults of the reference code."""
 
         dim: int = Field(default=128, ge=1, description="size of the projected features")
@@ -76,7 +77,7 @@ class DenseCL(nn.Module):
         **views: Any,
     ) -> None:
         super().__init__()
-        self.views = pair(**views)
+        self.views = pair_views(**views)
         self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape)
         split_batchnorm(self.query, splits)
         self.key = MomentumTeacher(self.query)

@@ -8,9 +8,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std
+from dbtssl.api import PairViews, Step, feature_std, pair_views
 from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -22,7 +21,7 @@ class SimCLR(nn.Module):
     Slices of one volume, breast or patient are negatives of each other where a batch has several.
     """
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Head and temperature of the paper (section 2.1 and table 5)."""
 
         dim: int = Field(default=128, ge=1, description="size of the projected features")
@@ -39,7 +38,7 @@ class SimCLR(nn.Module):
         head = SimCLRProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
         self.loss = NTXentLoss(temperature, gather_distributed=True)
-        self.views = pair(**views)
+        self.views = pair_views(**views)
 
     def forward(self, batch: Batch) -> Step:
         """Both views go through the network as one batch, as in the authors' code."""

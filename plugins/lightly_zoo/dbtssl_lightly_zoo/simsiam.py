@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std, one_vector, sync_batchnorm
+from dbtssl.api import PairViews, Step, feature_std, one_vector, pair_views, sync_batchnorm
 from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +22,7 @@ class SimSiam(nn.Module):
     The paper keeps the predictor's learning rate constant; here it falls with the others, its baseline (table 1).
     """
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Heads of the paper (section 3, baseline settings)."""
 
         dim: int = Field(default=2048, ge=1, description="size of the projected features")
@@ -41,7 +40,7 @@ class SimSiam(nn.Module):
         self.network = Projected(encoder, head)
         self.predictor = sync_batchnorm(SimSiamPredictionHead(dim, bottleneck, dim))
         self.loss = NegativeCosineSimilarity()
-        self.views, self.dim = pair(**views), dim
+        self.views, self.dim = pair_views(**views), dim
 
     def forward(self, batch: Batch) -> Step:
         """The mean of both directions (equation 4), from -1 to 1."""

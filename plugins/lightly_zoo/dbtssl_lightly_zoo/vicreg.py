@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import Step, feature_std
+from dbtssl.api import PairViews, Step, feature_std, pair_views
 from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.views import PairConfig, pair
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 class VICReg(nn.Module):
     """Views are drawn together, each feature is kept at a standard deviation of 1 or more, and features apart."""
 
-    class Config(PairConfig):
+    class Config(PairViews):
         """Head and weights of the paper (section 4.2)."""
 
         dim: int = Field(default=8192, ge=2, description="size of the projected features")
@@ -45,7 +44,7 @@ class VICReg(nn.Module):
         head = VICRegProjectionHead(encoder.num_features, hidden, dim)
         self.network = Projected(encoder, head)
         self.loss = VICRegLoss(invariance, variance, covariance, gather_distributed=True)
-        self.views = pair(**views)
+        self.views = pair_views(**views)
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of the three terms (equation 6)."""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from dbtssl.api import Config
+from dbtssl.api import Config, PositiveRange, Shares, SigmaRange
 
-Range = tuple[float, float]
 Side = Annotated[int, Field(ge=8)]
 
 
@@ -73,7 +72,7 @@ class MammoDINOConfig(Config):
     mask_probability: float = Field(
         default=0.5, ge=0, le=1, description="share of the large views that the student sees masked"
     )
-    mask_ratio: Range = Field(
+    mask_ratio: Shares = Field(
         default=(0.1, 0.5), description="share of the tissue patches of such a view that is masked"
     )
     min_visible: float = Field(
@@ -89,7 +88,7 @@ class MammoDINOConfig(Config):
     crop_size: Side | tuple[Side, Side] = Field(
         default=224, description="pixels of a large view: a square's side, or rows and columns"
     )
-    crop_scale: Range = Field(
+    crop_scale: Shares = Field(
         default=(0.32, 1.0), description="share of the slice's area in a large view"
     )
     crop_tissue: float = Field(
@@ -99,7 +98,7 @@ class MammoDINOConfig(Config):
     local_size: Side | tuple[Side, Side] = Field(
         default=96, description="pixels of a local view, as crop_size"
     )
-    local_scale: Range = Field(
+    local_scale: Shares = Field(
         default=(0.05, 0.32), description="share of the slice's area in a local view"
     )
     local_tissue: float = Field(
@@ -108,7 +107,7 @@ class MammoDINOConfig(Config):
     tries: int = Field(
         default=20, ge=1, description="crops tried for the tissue share, else the best (mammo-ood)"
     )
-    aspect: Range = Field(
+    aspect: PositiveRange = Field(
         default=(3 / 4, 4 / 3),
         description="width to height of a crop on the slice, over that of its view: 1 keeps shapes",
     )
@@ -124,30 +123,9 @@ class MammoDINOConfig(Config):
         default=0.16, ge=0, le=1, description="half width of the factor (as SIFT-DBT, released)"
     )
     p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
-    blur: Range = Field(
+    blur: SigmaRange = Field(
         default=(0.1, 2.0), description="range of the Gaussian's sigma in pixels, with p_blur"
     )
     p_blur: float = Field(
         default=0.0, ge=0, le=1, description="probability of a blur: it can erase calcifications"
     )
-
-    @field_validator("crop_scale", "local_scale", "mask_ratio")
-    @classmethod
-    def _shares(cls, value: Range) -> Range:
-        if not 0.0 < value[0] <= value[1] <= 1.0:
-            raise ValueError("two rising shares above 0 and up to 1")
-        return value
-
-    @field_validator("aspect")
-    @classmethod
-    def _ratios(cls, value: Range) -> Range:
-        if not 0.0 < value[0] <= value[1]:
-            raise ValueError("two rising numbers above 0")
-        return value
-
-    @field_validator("blur")
-    @classmethod
-    def _sigma(cls, value: Range) -> Range:
-        if not 0.0 <= value[0] <= value[1]:
-            raise ValueError("two rising numbers from 0")
-        return value

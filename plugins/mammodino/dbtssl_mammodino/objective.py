@@ -177,7 +177,7 @@ class MammoDINO(nn.Module):
         if self.patch_center is None:
             return tissue, [torch.zeros_like(x) for x in tissue]
         masks = []
-        for x, seeds in zip(tissue, batch.seeds, strict=False):
+        for x, seeds in zip(tissue, batch.needed("seeds")[:large], strict=True):
             target = targets(x, seeds, c.mask_probability, c.mask_ratio, c.min_visible)
             masks.append(block_masks(x, target, seeds))
         return tissue, masks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dbtssl.api import Crop, Photometry, ViewSpec
 
 if TYPE_CHECKING:
-    from dbtssl_mammodino.config import MammoDINOConfig, Range
+    from dbtssl_mammodino.config import MammoDINOConfig
 
 GLOBAL = 2  # views 0 and 1: large crops of the anchor
 CROSS = 2  # the large crop of the positive, where there is one
@@ -35,7 +35,10 @@ def make_views(config: MammoDINOConfig) -> tuple[ViewSpec, ...]:
 
 
 def _crop(
-    config: MammoDINOConfig, size: int | tuple[int, int], scale: Range, min_tissue: float
+    config: MammoDINOConfig,
+    size: int | tuple[int, int],
+    scale: tuple[float, float],
+    min_tissue: float,
 ) -> Crop:
     rows, columns = Crop(size).shape
     low, high = config.aspect

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from dbtssl.api import Batch, Label, Volume, create_encoder
-from dbtssl.data.store import write_dataset
+from dbtssl.api import Batch, create_encoder
 from dbtssl.plugins import registry
+from dbtssl.testing.toy_cohort import toy_cohort
 
 VARIANTS = ("none", "consistency", "contrastive", "dense")
 SMALL = {
@@ -67,13 +66,4 @@ def batch(objective, n=8, seed=0, other_volume=()):
 
 @pytest.fixture(scope="session")
 def slices(tmp_path_factory):
-    """Patients with both CC/MLO views of a breast, some without, some with two studies; a texture a volume."""
-    rng = np.random.default_rng(0)
-    volumes, arrays = [], []
-    for i in range(8):
-        patient, study, view = f"P{i // 3}", f"S{i % 3 // 2}", ("lcc", "lmlo", "rcc")[i % 3]
-        volumes.append(Volume(patient, study, view, 3, 40, 32, Label.NORMAL))
-        pattern = rng.integers(0, 1023, size=(1, 5, 4)).repeat(8, axis=1).repeat(8, axis=2)
-        arrays.append(np.broadcast_to(pattern, (3, 40, 32)).astype(np.uint16))
-    data = write_dataset(tmp_path_factory.mktemp("mammodino") / "data", volumes, arrays)
-    return data.slices(range(len(volumes)))
+    return toy_cohort(tmp_path_factory.mktemp("mammodino"))

@@ -11,31 +11,28 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
 from dbtssl.api import (
     Batch,
-    Crop,
     MomentumTeacher,
-    Photometry,
+    PairViews,
     Queue,
     Step,
-    ViewSpec,
     feature_std,
     gather,
     one_vector,
+    pair_views,
     shuffle,
     split_batchnorm,
     unshuffle,
 )
-from dbtssl.api import Config as BaseConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Range = tuple[float, float]
 QUERY, KEY = 0, 1
 
 
@@ -46,8 +43,8 @@ class MoCoV2(nn.Module):
     and its positive (key).
     """
 
-    class Config(BaseConfig):
-        """The defaults are the reference's ImageNet settings; grey-level ranges are half widths of a factor about 1."""
+    class Config(PairViews):
+        """The defaults are the reference's ImageNet settings, those of `PairViews` too."""
 
         dim: int = Field(default=128, ge=1, description="size of the projected features")
         hidden: int | None = Field(
@@ -75,39 +72,6 @@ class MoCoV2(nn.Module):
             default="none",
             description="keys in the queue that are no negatives of a query: those of its own ...",
         )
-        crop_size: int = Field(default=224, ge=8, description="pixels of a view")
-        crop_scale: Range = Field(
-            default=(0.2, 1.0), description="share of the slice's area in a crop"
-        )
-        flip: float = Field(
-            default=0.5, ge=0, le=1, description="probability of a flip along the columns"
-        )
-        rotation: float = Field(default=0.0, ge=0, le=180, description="largest turn in degrees")
-        p_rotation: float = Field(default=0.0, ge=0, le=1, description="probability of a turn")
-        min_tissue: float = Field(
-            default=0.01, ge=0, le=1, description="least share of tissue in a crop"
-        )
-        brightness: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
-        contrast: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
-        p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
-        blur: Range = Field(
-            default=(0.1, 2.0), description="range of the Gaussian's sigma in pixels of the view"
-        )
-        p_blur: float = Field(default=0.5, ge=0, le=1, description="probability of a blur")
-
-        @field_validator("crop_scale")
-        @classmethod
-        def _share(cls, value: Range) -> Range:
-            if not 0.0 < value[0] <= value[1] <= 1.0:
-                raise ValueError("two rising shares above 0 and up to 1")
-            return value
-
-        @field_validator("blur")
-        @classmethod
-        def _sigma(cls, value: Range) -> Range:
-            if not 0.0 <= value[0] <= value[1]:
-                raise ValueError("two rising numbers from 0")
-            return value
 
     def __init__(
         self,
@@ -121,17 +85,7 @@ class MoCoV2(nn.Module):
         momentum_schedule: Literal["constant", "cosine"],
         splits: int,
         exclude_negatives: Literal["none", "volume", "breast", "patient"],
-        crop_size: int,
-        crop_scale: Range,
-        flip: float,
-        rotation: float,
-        p_rotation: float,
-        min_tissue: float,
-        brightness: float,
-        contrast: float,
-        p_jitter: float,
-        blur: Range,
-        p_blur: float,
+        **views: Any,
     ) -> None:
         super().__init__()
         from lightly.models.modules.heads import MoCoProjectionHead  # loads timm and torchvision
@@ -143,16 +97,7 @@ class MoCoV2(nn.Module):
         self.queue = Queue(queue_size, dim)
         self.temperature, self.exclude_negatives = temperature, exclude_negatives
         self.momentum, self.momentum_schedule = momentum, momentum_schedule
-        crop = Crop(
-            size=crop_size,
-            scale=crop_scale,
-            flip=flip,
-            rotation=rotation,
-            p_rotation=p_rotation,
-            min_tissue=min_tissue,
-        )
-        light = Photometry(brightness, contrast, p_jitter, blur, p_blur)
-        self.views = (ViewSpec("anchor", crop, light), ViewSpec("positive", crop, light))
+        self.views = pair_views(**views)
 
     def forward(self, batch: Batch) -> Step:
         """InfoNCE of the queries against their keys and the queue, which then takes the keys in."""
