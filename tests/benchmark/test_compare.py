@@ -72,7 +72,7 @@ def test_other_evaluation_sets_are_refused_in_words(make_run):
 def test_other_protocols_are_refused_in_words(make_run):
     found = compare_runs([make_run("one"), make_run("two", protocol="strict-actionable-normal")])
     (refusal,) = {p.refusal for p in found.pairs}
-    assert refusal == "the protocols differ: strict 1 and strict-actionable-normal 1"
+    assert refusal == "the protocols differ: strict 2 and strict-actionable-normal 2"
     assert any(c.name == "protocol" for c in found.data)
 
 

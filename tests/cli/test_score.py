@@ -96,7 +96,7 @@ def test_the_table_says_the_protocol_and_where_it_looked(files, call):
     code, out, _ = call(files / "test.parquet", "--val", files / "val.parquet")
     words = " ".join(out.split())
     assert code == 0
-    assert "Protocol strict, version 1" in words
+    assert "Protocol strict, version 2" in words
     assert "patient level" in words
     assert "Slice hit" in words
     assert "official metric of DBTex" in words

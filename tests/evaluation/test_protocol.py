@@ -62,7 +62,7 @@ def test_unknown_rule_is_refused():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, "strict, version 1"),
+        ({}, "strict, version 2"),
         ({"lesion_window": (4, 3)}, "from 4 slices before to 3 slices after"),
         ({"actionable": "drop"}, "left out"),
         ({"actionable": "normal"}, "count as normal"),

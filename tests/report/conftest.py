@@ -277,7 +277,7 @@ def content(entry, difference, tie):
             looked=Looked(name, 0, (profile,), (example,)),
             counts=(("test", "cancer", 2, 3, 60, 12),),
             audit=(finding,),
-            protocols=("strict 1",),
+            protocols=("strict 2",),
             provenance=Provenance(
                 {"data": "d" * 64},
                 {"torch": "2.10"},
