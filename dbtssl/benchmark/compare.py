@@ -36,7 +36,8 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
     """Every later run against the first, for the rows that have one name in both.
 
     Where both have one row alone these are compared whatever they are called. Rows of different protocols or evaluation
-    sets, and those of a diagnostic protocol, are not subtracted; the pair says so. `ConfigError` for fewer than two runs.
+    sets, and those of a diagnostic protocol, are not subtracted; the pair says so. `ConfigError` for fewer than two
+    runs.
     """
     if len(runs) < 2:
         raise ConfigError(

@@ -180,10 +180,10 @@ def vertex_at(
 
 
 def turns(abnormal: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which vertices at the cuts scikit-learn's ``roc_curve`` keeps by default, and nothing called abnormal, ``(D, U + 1)``.
+    """Which vertices scikit-learn's ``roc_curve`` keeps by default: nothing, then the cuts, ``(D, U + 1)``.
 
-    From counts at each corner, ``(D, 2 U + 2)``. ``drop_intermediate`` drops a score where as many units of either class
-    lie as at the next lower score, the highest and the lowest apart: the vertices inside a straight run of equal steps.
+    From counts at each corner, ``(D, 2 U + 2)``. It drops a score where as many units of either class lie as at the
+    next lower score, but not the highest and the lowest: the vertices inside a straight run of equal steps.
     """
     size = abnormal.shape[1] // 2 - 1  # U
     after, before = slice(2, None, 2), slice(1, -1, 2)

@@ -76,6 +76,16 @@ def test_other_protocols_are_refused_in_words(make_run):
     assert any(c.name == "protocol" for c in found.data)
 
 
+def test_rows_of_a_diagnostic_protocol_are_not_subtracted(make_run):
+    runs = [make_run(name, protocol="as-published") for name in ("one", "two")]
+    found = compare_runs(runs)
+    assert found.pairs
+    assert all(p.difference is None for p in found.pairs)
+    assert {p.refusal for p in found.pairs} == {
+        "rows of as-published are a diagnostic: the lesion's box has placed their patches"
+    }
+
+
 def test_the_patients_that_moved_most(make_run):
     a, b = make_run("one", {"x": 0.2}), make_run("two", {"x": 2.5})
     found = compare_runs([a, b])

@@ -41,7 +41,7 @@ def test_unknown_protocol_suggests_the_nearest():
 def test_every_rule_changes_the_digest():
     changes = {
         "name": "other",
-        "version": 2,
+        "version": 3,
         "lesion_window": (4, 3),
         "actionable": "normal",
         "test_patches": "oracle",
