@@ -241,5 +241,5 @@ def _print(name: str, score: Score) -> None:
     entry = Entry(method=name, backbone="", finetuner="", seed=0, score=score)
     table = build_table(name, [entry], phantom=score.phantom, evaluation_sets=NAMES)
     rows = tuple(replace(row, seed=None) for row in table.rows)  # the file does not say
-    notes = (*table.notes, *score.notes, *looked_notes(score.looked))
+    notes = (*table.notes, *looked_notes(score.looked))
     print_table(replace(table, rows=rows, notes=notes))
