@@ -36,7 +36,8 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
     """Every later run against the first, for the rows that have one name in both.
 
     Where both have one row alone these are compared whatever they are called. Rows of different protocols or evaluation
-    sets are not subtracted; the pair says so. `ConfigError` for fewer than two runs.
+    sets, and those of a diagnostic protocol, are not subtracted; the pair says so. `ConfigError` for fewer than two
+    runs.
     """
     if len(runs) < 2:
         raise ConfigError(
@@ -130,6 +131,8 @@ def _refusal(a: Run, b: Run, before: ScoreSet, after: ScoreSet) -> str:
         return (
             f"the protocols differ: {ours.name} {ours.version} and {theirs.name} {theirs.version}"
         )
+    if ours.diagnostic:
+        return f"rows of {ours.name} are a diagnostic: the lesion's box has placed their patches"
     if before.evaluation_set != after.evaluation_set:
         counts = [f"{len(s.ids):,} ({int(s.abnormal.sum()):,} abnormal)" for s in (before, after)]
         return (

@@ -19,7 +19,7 @@ from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.store import write_atomic
 from dbtssl.config import Config, digest, result_fields
-from dbtssl.errors import PluginError
+from dbtssl.errors import DataError, PluginError
 from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
@@ -147,7 +147,13 @@ def record_table(record: Record, store: Store) -> Table:
 
 def _entry(row: RowRecord, store: Store) -> Entry:
     score = None
-    if row.score and (output := store.open("score", row.score)):
+    if row.score:
+        output = store.open("score", row.score)
+        if output is None:
+            raise DataError(
+                f"the score of {row.method}, seed {row.seed}, is not in the store {store.root}",
+                hint="a run's folder and its store stay side by side; or run the same benchmark again",
+            )
         score = Score.from_json((output.folder / "score.json").read_text(encoding="utf-8"))
     return Entry(
         method=row.method,

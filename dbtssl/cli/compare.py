@@ -22,7 +22,8 @@ def command(runs: tuple[Path, ...], form: str, as_json: bool) -> None:
     """Compare finished runs: differences, what was changed, which patients moved.
 
     RUNS are two or more folders that benchmarks left their tables in; the first is A. Differences are paired by
-    patient, from the stored predictions, and refused where the evaluation sets or the protocols are not the same.
+    patient, from the stored predictions, and refused where the evaluation sets or the protocols are not the same, or
+    where the protocol is a diagnostic.
     """
     from rich.console import Console
 

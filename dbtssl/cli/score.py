@@ -130,7 +130,7 @@ def _slices(
     from dbtssl.evaluation.learned import Learned, fit, load_state
     from dbtssl.evaluation.predictions import parse_predictions, read_parquet
     from dbtssl.evaluation.score import prepared, score
-    from dbtssl.evaluation.selection import with_labels
+    from dbtssl.evaluation.selection import refuse_shared, with_labels
     from dbtssl.evaluation.volume_scores import read_labels
 
     known = None if labels is None else read_labels(labels)
@@ -156,7 +156,10 @@ def _slices(
     if given["learned"] is not None:
         load_state(patch, slice_, given["learned"])
     else:
-        fit(patch, slice_, read(given["train"], "training"), of_val)
+        train = read(given["train"], "training")
+        if train is not None:
+            refuse_shared(train.patients, test.patients, "the training and the test predictions")
+        fit(patch, slice_, train, of_val)
     subsets = {}
     if given["subset"] is not None:
         subset = read_subset(given["subset"])
@@ -238,5 +241,5 @@ def _print(name: str, score: Score) -> None:
     entry = Entry(method=name, backbone="", finetuner="", seed=0, score=score)
     table = build_table(name, [entry], phantom=score.phantom, evaluation_sets=NAMES)
     rows = tuple(replace(row, seed=None) for row in table.rows)  # the file does not say
-    notes = (*table.notes, *score.notes, *looked_notes(score.looked))
+    notes = (*table.notes, *looked_notes(score.looked))
     print_table(replace(table, rows=rows, notes=notes))

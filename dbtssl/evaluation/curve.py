@@ -129,6 +129,8 @@ def specificity_at(
 ) -> NDArray[np.float64]:
     """Specificity ``(D,)`` at ``sensitivity``; the rules are those of `operating_points.specificity_at`."""
     reached = c.sensitivity[:, 0::2]
+    if rule == "nearest":
+        reached = np.where(turns(c.abnormal, c.normal), reached, np.inf)
     index, back = vertex_at(reached, sensitivity, rule)
     rows = np.arange(len(index))
     after = c.false_alarms[rows, 2 * index]
@@ -175,6 +177,31 @@ def vertex_at(
     here, before = reached[rows, index], reached[rows, np.maximum(index - 1, 0)]
     step = np.where(here > before, here - before, 1.0)
     return index, np.clip((here - sensitivity) / step, 0.0, 1.0)
+
+
+def turns(abnormal: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which vertices scikit-learn's ``roc_curve`` keeps by default: nothing, then the cuts, ``(D, U + 1)``.
+
+    From counts at each corner, ``(D, 2 U + 2)``. It drops a score where as many units of either class lie as at the
+    next lower score, but not the highest and the lowest: the vertices inside a straight run of equal steps.
+    """
+    size = abnormal.shape[1] // 2 - 1  # U
+    after, before = slice(2, None, 2), slice(1, -1, 2)
+    mine = np.diff(abnormal[:, 0::2], axis=1)
+    tied = normal[:, after] - normal[:, before]
+    drawn = mine > 0
+    place = np.where(drawn, np.arange(size), size)
+    later = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
+    later = np.concatenate([later[:, 1:], np.full((len(later), 1), size)], axis=1)  # next cut drawn
+    rows, other = np.arange(len(mine))[:, None], np.minimum(later, size - 1)
+    straight = (
+        (later < size)
+        & (mine[rows, other] == mine)
+        & (tied[rows, other] == tied)
+        & (normal[:, before][rows, other] == normal[:, after])
+        & (abnormal[:, before] + normal[:, before] > 0)
+    )
+    return np.concatenate([np.ones((len(mine), 1), np.bool_), drawn & ~straight], axis=1)
 
 
 def _from_nothing(weights: NDArray[np.float64], table: csr_array) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dbtssl.data.records import Label
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.units import apply, slice_groups, volume_groups
 
 if TYPE_CHECKING:
@@ -49,11 +50,7 @@ def fit(
             f"aggregator {type(learns[0]).__name__} learns and needs predictions of training and validation patients",
             hint="give them with --train and --val",
         )
-    if both := sorted(set(train.patients) & set(val.patients)):
-        raise ConfigError(
-            f"{len(both)} patients are in the training and the validation predictions: {', '.join(both[:5])}",
-            hint="split by patient, and predict again",
-        )
+    refuse_shared(train.patients, val.patients, "the training and the validation predictions")
     if isinstance(patch, Learned):
         patch.fit(*(_labelled(slice_groups(p), p.abnormal) for p in (train, val)))
     if isinstance(slice_, Learned):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dbtssl.evaluation.curve import vertex_at
+from dbtssl.evaluation.curve import turns, vertex_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,12 +57,14 @@ def specificity_at(
 
     ``at-least``: the best specificity of a vertex that reaches the sensitivity. ``interpolated``: linear between the
     vertices on both sides, as pROC's ``coords``; the same as ``at-least`` unless scores tie across the classes.
-    ``nearest``: the vertex with the nearest sensitivity, below the target or above, the lower of equals, as in
-    SIFT-DBT's code (``utils.py:141``).
+    ``nearest``: the vertex with the nearest sensitivity, below the target or above, the lower of equals, of those that
+    scikit-learn's ``roc_curve`` keeps by default, as in SIFT-DBT's code (``utils.py:141``).
     """
     cuts = np.concatenate([[np.inf], np.unique(scores[abnormal])[::-1]])
     x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
     reached = (len(x) - np.searchsorted(x, cuts, side="left")) / len(x)
+    if rule == "nearest":
+        reached = np.where(_kept(x, y, cuts[1:]), reached, np.inf)
     index, back = vertex_at(reached[None], sensitivity, rule)
     cut, share = float(cuts[index[0]]), float(back[0])
     strictly, upto = (np.searchsorted(y, cut, side) / len(y) for side in ("left", "right"))
@@ -71,6 +73,19 @@ def specificity_at(
         return OperatingPoint(specificity, sensitivity, None)
     threshold = float(scores.max()) if np.isinf(cut) else below(scores, cut)
     return OperatingPoint(specificity, float(reached[index[0]]), threshold)
+
+
+def _kept(
+    x: NDArray[np.float64], y: NDArray[np.float64], cuts: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """`turns` of one curve, from the sorted scores of abnormals and normals, ``(U + 1,)``."""
+    counts = []
+    for scores in (x, y):
+        above, upto = (len(scores) - np.searchsorted(scores, cuts, s) for s in ("right", "left"))
+        corners = np.stack([above, upto], axis=1).ravel()
+        counts.append(np.concatenate([[0], corners, [len(scores)]]).astype(np.float64)[None])
+    kept: NDArray[np.bool_] = turns(*counts)[0]
+    return kept
 
 
 def sensitivity_at(

@@ -93,7 +93,10 @@ def read_parquet(path: Path) -> pa.Table:
     except FileNotFoundError:
         raise DataError(f"no predictions at {path}", hint="check the path") from None
     except (pa.ArrowInvalid, OSError) as exc:
-        raise DataError(f"{path} is not a Parquet file: {exc}", hint=HINT) from None
+        raise DataError(
+            f"{path} is not a Parquet file: {exc}",
+            hint=f"a table of volumes has a name that ends in .csv; else {HINT}",
+        ) from None
 
 
 def parse_predictions(table: pa.Table, where: str = "predictions") -> Predictions:

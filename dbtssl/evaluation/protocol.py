@@ -76,8 +76,8 @@ class Protocol(Config):
         specificity = {
             "at-least": "the best specificity at a sensitivity of at least 87 % (80 %)",
             "interpolated": "the specificity at a sensitivity of 87 % (80 %), linear between ROC vertices",
-            "nearest": "the specificity at the ROC vertex nearest to a sensitivity of 87 % (80 %), "
-            "which may lie below it",
+            "nearest": "the specificity at the vertex of scikit-learn's ROC curve nearest to a sensitivity of 87 % "
+            "(80 %), which may lie below it",
         }[self.specificity_rule]
         return " ".join(
             (
@@ -115,14 +115,15 @@ class Protocol(Config):
         return value
 
 
-STRICT = Protocol(name="strict", version=1)
+# version 2: intervals of NPV, NR and AR hold the uncertainty of the threshold as well
+STRICT = Protocol(name="strict", version=2)
 
-STRICT_ACTIONABLE_NORMAL = Protocol(name="strict-actionable-normal", version=1, actionable="normal")
+STRICT_ACTIONABLE_NORMAL = Protocol(name="strict-actionable-normal", version=2, actionable="normal")
 """As `STRICT`, with all that was recalled and not biopsied among the normals: 716 of BCS-DBT's training volumes."""
 
 AS_PUBLISHED = Protocol(
     name="as-published",
-    version=1,
+    version=2,  # 1 took the specificity at any vertex, 2 as scikit-learn's roc_curve gives them
     lesion_window=(4, 3),
     test_patches="oracle",
     slice_threshold="one-half",

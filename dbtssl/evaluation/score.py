@@ -13,6 +13,8 @@ from dbtssl.evaluation.patch_curve import patch_curve
 from dbtssl.evaluation.predictions import Predictions, parse_predictions
 from dbtssl.evaluation.selection import (
     only,
+    refuse_shared,
+    unboxed,
     with_first_patches,
     with_lesion_window,
     without_actionable,
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Aggregator
 
 NO_BREASTS = "No breast level: the file does not say study and view."
+NO_WINDOW = (
+    "Slices of the {} split are labelled as the file has them, not by the protocol's lesion window: an abnormal volume "
+    "has no box."
+)
 OTHER_PREVALENCE = "a subgroup has not the prevalence of all of validation"
 
 
@@ -62,11 +68,8 @@ def score(
     if patches is not None:
         test = with_first_patches(test, patches)
         val = None if val is None else with_first_patches(val, patches)
-    if val is not None and (both := sorted(set(test.patients) & set(val.patients))):
-        raise DataError(
-            f"{len(both)} patients are in the validation and the test split: {', '.join(both[:5])}",
-            hint="split by patient, and predict again",
-        )
+    if val is not None:
+        refuse_shared(val.patients, test.patients, "the validation and the test split")
 
     def sets(p: Predictions) -> tuple[ScoreSet, ...]:
         return score_sets(
@@ -81,7 +84,10 @@ def score(
         if not part.volumes:
             raise DataError(f"no volume of the subset {name} is in the test predictions")
         rows += _rows(part, sets(part), of_val, protocol)
-    breasts = any(s.level == "breast" for s in whole)
+    notes = [] if any(s.level == "breast" for s in whole) else [NO_BREASTS]
+    for split, p in (("test", test), ("validation", val)):
+        if p is not None and unboxed(p):
+            notes.append(NO_WINDOW.format(split))
     return Score(
         protocol=protocol,
         slice_aggregator=type(slice_aggregator).__name__,
@@ -92,7 +98,7 @@ def score(
         patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator),
         looked=looked(test, whole[0].scores, protocol),
         phantom=test.made.phantom,
-        notes=() if breasts else (NO_BREASTS,),
+        notes=tuple(notes),
     )
 
 
@@ -112,7 +118,10 @@ def score_units(
 
 
 def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol) -> Predictions:
-    """Checked, labelled by the protocol's lesion window, and without what it leaves out."""
+    """Checked, labelled by the protocol's lesion window, and without what it leaves out.
+
+    ``split`` is test, or val or train (validation, training), which a file that says it is of another is not taken for.
+    """
     if not isinstance(predictions, Predictions):
         predictions = parse_predictions(predictions, f"{split} predictions")
     inference = predictions.made.inference
@@ -121,6 +130,12 @@ def prepared(predictions: Predictions | pa.Table, split: str, protocol: Protocol
             f"the {split} predictions were made with {inference} patches; protocol {protocol.name} has "
             f"{protocol.test_patches} ones",
             hint="oracle patches are for as-published alone: predict again under the protocol that you score with",
+        )
+    said = predictions.made.split
+    if said and not split.startswith("test") and not split.startswith(said):
+        raise ConfigError(
+            f"the {split} predictions are of the {said} split: their file says so",
+            hint="thresholds are chosen on validation patients, aggregators learn from training patients",
         )
     predictions = with_lesion_window(predictions, *protocol.lesion_window)
     if protocol.actionable == "drop":

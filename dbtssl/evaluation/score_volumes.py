@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.errors import DataError
 from dbtssl.evaluation.score import NO_BREASTS, score_units
+from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.shortcuts import BY_STUDY, all_normal, fewer_volumes
 from dbtssl.evaluation.values import Score
 
@@ -26,11 +26,8 @@ def score_volumes(
     if protocol.actionable == "drop":
         test = test.without_actionable()
         val = None if val is None else val.without_actionable()
-    if val is not None and (both := sorted(set(test.patients) & set(val.patients))):
-        raise DataError(
-            f"{len(both)} patients are in the validation and the test file: {', '.join(both[:5])}",
-            hint="split by patient",
-        )
+    if val is not None:
+        refuse_shared(val.patients, test.patients, "the validation and the test file")
     sets = test.sets()
     beside = {} if val is None else {s.level: s for s in val.sets()}
     by_study = test.sets(fewer_volumes(test)) if all(test.studies) else ()

@@ -13,16 +13,30 @@ from dbtssl.errors import DataError
 from dbtssl.evaluation.units import first_patches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.predictions import Predictions
 
 
+def refuse_shared(first: Iterable[str], second: Iterable[str], where: str) -> None:
+    """`DataError` where a patient is in both; ``where`` names the two, as in "the validation and the test split"."""
+    if both := sorted(set(first) & set(second)):
+        raise DataError(
+            f"{len(both)} patients are in {where}: {', '.join(both[:5])}",
+            hint="split by patient, and predict again",
+        )
+
+
+def unboxed(p: Predictions) -> bool:
+    """Whether an abnormal volume has no box, so that a lesion window says nothing of its slices."""
+    return any(not b and label >= Label.BENIGN for b, label in zip(p.boxes, p.labels, strict=True))
+
+
 def with_lesion_window(p: Predictions, before: int, after: int) -> Predictions:
     """The same with the slices labelled from the boxes; as the file has them where an abnormal volume has no box."""
-    if any(not b and label >= Label.BENIGN for b, label in zip(p.boxes, p.labels, strict=True)):
+    if unboxed(p):
         return p
     abnormal = np.zeros(len(p.z), dtype=np.bool_)
     offsets = p.volume_offsets

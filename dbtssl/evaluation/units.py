@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ class ScoreSet:
     abnormal: NDArray[np.bool_]
     scores: NDArray[np.float64]
 
-    @property
+    @cached_property
     def evaluation_set(self) -> str:
         """SHA-256 of the sorted (id, label) pairs, in hex: equal for rows that may be ranked together."""
         lines = sorted(f"{i}\t{int(a)}\n" for i, a in zip(self.ids, self.abnormal, strict=True))

@@ -39,6 +39,7 @@ def table_notes(
         notes.append(SEEDS)
     notes += _differences(rows, compared)
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
+    notes += dict.fromkeys(note for e in entries if e.score for note in e.score.notes)
     notes += _strongest_shortcut(rows)
     notes += dict.fromkeys(_small_sample(rows))
     notes += _undertrained(rows)

@@ -72,8 +72,18 @@ def test_other_evaluation_sets_are_refused_in_words(make_run):
 def test_other_protocols_are_refused_in_words(make_run):
     found = compare_runs([make_run("one"), make_run("two", protocol="strict-actionable-normal")])
     (refusal,) = {p.refusal for p in found.pairs}
-    assert refusal == "the protocols differ: strict 1 and strict-actionable-normal 1"
+    assert refusal == "the protocols differ: strict 2 and strict-actionable-normal 2"
     assert any(c.name == "protocol" for c in found.data)
+
+
+def test_rows_of_a_diagnostic_protocol_are_not_subtracted(make_run):
+    runs = [make_run(name, protocol="as-published") for name in ("one", "two")]
+    found = compare_runs(runs)
+    assert found.pairs
+    assert all(p.difference is None for p in found.pairs)
+    assert {p.refusal for p in found.pairs} == {
+        "rows of as-published are a diagnostic: the lesion's box has placed their patches"
+    }
 
 
 def test_the_patients_that_moved_most(make_run):

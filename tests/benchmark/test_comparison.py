@@ -13,8 +13,9 @@ from dbtssl.benchmark.environment import code_state, run_environment
 from dbtssl.benchmark.evidence import report_content, without_folders
 from dbtssl.benchmark.record import record_table
 from dbtssl.benchmark.spec import Spec, recorded_spec
+from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields, validate
-from dbtssl.errors import ConfigError
+from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.comparison import compare
 from dbtssl.report.html.page import html_page
 
@@ -139,3 +140,15 @@ def test_the_environment_names_versions_and_no_folder():
     assert int(found["cores"]) >= 1
     assert found["dbtssl"] == dbtssl.__version__
     assert not any(str(Path(dbtssl.__file__).parents[1]) in value for value in found.values())
+
+
+def test_what_a_score_left_out_is_said_below_the_table_once(make_run):
+    notes = record_table((run := make_run("one")).record, run.store).notes
+    said = [n for n in notes if n.startswith("Slices of the test split are labelled as the file")]
+    assert len(said) == 1
+
+
+def test_a_table_without_its_store_is_refused_and_nothing_is_called_failed(make_run, tmp_path):
+    run = make_run("one")
+    with pytest.raises(DataError, match="the score of random-init, seed 0, is not in the store"):
+        record_table(run.record, Store(tmp_path / "elsewhere"))

@@ -62,7 +62,7 @@ def table(prefix, seed, patients=14, positives=6, **metadata):
 @pytest.fixture
 def files(tmp_path):
     for name, seed in (("test", 0), ("val", 1), ("train", 2)):
-        pq.write_table(table(name[0].upper() + "x", seed), tmp_path / f"{name}.parquet")
+        pq.write_table(table(name[:2].upper() + "x", seed), tmp_path / f"{name}.parquet")
     return tmp_path
 
 
@@ -96,7 +96,7 @@ def test_the_table_says_the_protocol_and_where_it_looked(files, call):
     code, out, _ = call(files / "test.parquet", "--val", files / "val.parquet")
     words = " ".join(out.split())
     assert code == 0
-    assert "Protocol strict, version 1" in words
+    assert "Protocol strict, version 2" in words
     assert "patient level" in words
     assert "Slice hit" in words
     assert "official metric of DBTex" in words
@@ -223,15 +223,48 @@ def test_what_learns_is_trained_on_the_training_file_or_loaded(files, call):
         (["test.parquet", "--boxes", "gone.csv"], "--boxes means nothing for"),
         (["test.parquet", "--slice", "attention"], "Attention learns and needs"),
         (["test.parquet", "--train", "train.parquet"], "no aggregator is to be trained"),
+        (
+            [
+                "test.parquet",
+                "--val",
+                "val.parquet",
+                "--slice",
+                "attention",
+                "--train",
+                "test.parquet",
+            ],
+            "14 patients are in the training and the test predictions",
+        ),
+        (["test.parquet", "--val", "scores.txt"], "has a name that ends in .csv"),
         (["test.parquet", "--subset", "."], "SIFT-DBT's list and its subset are not both there"),
     ],
 )
 def test_refusals(files, call, monkeypatch, args, message):
     monkeypatch.chdir(files)
+    Path("scores.txt").write_text("volume,patient,label,score\n")
     code, _, err = call(*args)
     assert code == 2, err
     assert message in err
     assert "hint: " in err
+
+
+def test_slices_that_the_protocol_does_not_label_are_said_to_be_so(files, call):
+    bare = table("B", 7).drop_columns(["boxes"])
+    pq.write_table(bare, files / "bare.parquet")
+    (said,) = numbers(files / "test.parquet", call, "--val", files / "bare.parquet").notes
+    assert said.startswith("Slices of the validation split are labelled as the file has them")
+    assert "Slices of the test split" in " ".join(call(files / "bare.parquet")[1].split())
+    assert numbers(files / "test.parquet", call).notes == ()
+
+
+def test_a_file_of_the_test_split_chooses_no_threshold(files, call):
+    pq.write_table(table("Z", 5, split="test"), files / "other.parquet")
+    code, _, err = call(files / "test.parquet", "--val", files / "other.parquet")
+    assert code == 2
+    assert "the validation predictions are of the test split: their file says so" in err
+    pq.write_table(table("Z", 5, split="val"), files / "other.parquet")
+    assert call(files / "test.parquet", "--val", files / "other.parquet")[0] == 0
+    assert call(files / "other.parquet")[0] == 0  # one may look at validation
 
 
 def test_oracle_patches_are_scored_as_published_alone(tmp_path, call):

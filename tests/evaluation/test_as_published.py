@@ -54,16 +54,26 @@ def test_slices_as_published_are_called_at_one_half(units):
     assert row.values["ar"].value == pytest.approx(report["True"]["recall"])
 
 
-def test_the_specificity_as_published_is_at_the_nearest_vertex(units):
-    """Of all vertices; scikit-learn's `roc_curve` drops those within a straight run unless it is told not to."""
-    abnormal, scores = drawn(1)
+@pytest.mark.parametrize("levels", [None, 8, 2])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_specificity_as_published_is_at_the_nearest_vertex(units, seed, levels):
+    """Of the vertices of scikit-learn's `roc_curve` as the released code calls it, without those in a straight run."""
+    abnormal, scores = drawn(seed)
+    scores = scores if levels is None else np.round(levels * scores) / levels
     row = score_units(units(abnormal, scores), None, AS_PUBLISHED)
-    fpr, tpr, _ = roc_curve(abnormal, scores, drop_intermediate=False)
+    fpr, tpr, _ = roc_curve(abnormal, scores)
     for name, target in (("sp@87", 0.87), ("sp@80", 0.80)):
         nearest = np.argmin(np.abs(tpr - target))
         assert row.values[name].value == pytest.approx(1 - fpr[nearest])
         assert row.attained[name] == pytest.approx(tpr[nearest])
-    assert row.attained["sp@80"] == pytest.approx(31 / 39)  # below 80 %
+
+
+def test_vertices_within_a_straight_run_are_dropped(units):
+    """Perfect scores: scikit-learn keeps 1 of 10 and 10 of 10, so the nearest to 0.8 is all of them."""
+    abnormal = np.arange(20) >= 10
+    row = score_units(units(abnormal, np.arange(20.0)), None, AS_PUBLISHED)
+    assert row.attained["sp@80"] == 1
+    assert row.values["sp@80"].value == 1
 
 
 def test_the_grid_cannot_balance_what_is_above_it(units):

@@ -188,6 +188,6 @@ def test_what_learns_needs_training_patients_of_its_own(parts):
     train, val, _ = parts()
     with pytest.raises(ConfigError, match="Attention learns and needs predictions"):
         fit(small(), Max(), None, val)
-    with pytest.raises(ConfigError, match="12 patients are in the training and the validation"):
+    with pytest.raises(DataError, match="12 patients are in the training and the validation"):
         fit(small(), Max(), train, train)
     fit(Mean(), Max(), None, None)  # nothing to learn

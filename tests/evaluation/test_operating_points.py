@@ -57,9 +57,10 @@ def test_specificity_on_the_vertices_of_scikit_learns_curve(seed, levels, target
     at_least = specificity_at(abnormal, scores, target, "at-least")
     assert at_least.specificity == pytest.approx((1 - fpr[tpr >= target - 1e-12]).max())
     nearest = specificity_at(abnormal, scores, target, "nearest")
-    index = np.argmin(np.abs(tpr - target))
-    assert nearest.specificity == pytest.approx(1 - fpr[index])
-    assert nearest.sensitivity == pytest.approx(tpr[index])
+    kept_fpr, kept_tpr, _ = roc_curve(abnormal, scores)
+    index = np.argmin(np.abs(kept_tpr - target))
+    assert nearest.specificity == pytest.approx(1 - kept_fpr[index])
+    assert nearest.sensitivity == pytest.approx(kept_tpr[index])
     interpolated = specificity_at(abnormal, scores, target, "interpolated")
     i = np.flatnonzero(tpr >= target - 1e-12)[0]
     share = min((tpr[i] - target) / (tpr[i] - tpr[i - 1]), 1)

@@ -41,7 +41,7 @@ def test_unknown_protocol_suggests_the_nearest():
 def test_every_rule_changes_the_digest():
     changes = {
         "name": "other",
-        "version": 2,
+        "version": 3,
         "lesion_window": (4, 3),
         "actionable": "normal",
         "test_patches": "oracle",
@@ -62,7 +62,7 @@ def test_unknown_rule_is_refused():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, "strict, version 1"),
+        ({}, "strict, version 2"),
         ({"lesion_window": (4, 3)}, "from 4 slices before to 3 slices after"),
         ({"actionable": "drop"}, "left out"),
         ({"actionable": "normal"}, "count as normal"),

@@ -27,7 +27,7 @@ NAMES = [f"table.{x}" for x in ("md", "tex", "csv", "parquet", "json", "txt")]
 MARKDOWN = """\
 ## Title (phantom, not patients)
 
-### volume level, protocol strict 1, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21 of 843 patients positive, resnet50, discriminative fine-tuning, seed 0
+### volume level, protocol strict 2, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21 of 843 patients positive, resnet50, discriminative fine-tuning, seed 0
 
 | method | epochs | AUC | ΔAUC | NPV | NR | AR | SP@87 | SP@80 | paper AUC |
 | :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: |
@@ -43,7 +43,7 @@ MARKDOWN = """\
 TEXT = """\
 Title (phantom, not patients)
 
-volume level, protocol strict 1, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21
+volume level, protocol strict 2, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21
 of 843 patients positive
 resnet50, discriminative fine-tuning, seed 0
 method              epochs       AUC          ΔAUC          NPV        NR        AR paper AUC
@@ -70,7 +70,7 @@ LATEX = """\
 % Title (phantom, not patients)
 \\begin{table}
 \\centering\\small
-\\caption{Title (phantom, not patients). volume level, protocol strict 1, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21 of 843 patients positive, resnet50, discriminative fine-tuning, seed 0}
+\\caption{Title (phantom, not patients). volume level, protocol strict 2, evaluation set bbbbbbbb: 39 abnormal and 3,736 normal volumes, 21 of 843 patients positive, resnet50, discriminative fine-tuning, seed 0}
 \\begin{tabular}{lrrrrrrrrr}
 \\toprule
 method & epochs & AUC & $\\Delta$AUC & NPV & NR & AR & SP@87 & SP@80 & paper AUC \\\\

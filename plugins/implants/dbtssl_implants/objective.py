@@ -163,8 +163,10 @@ class Implants(nn.Module):
             )
             z = self.projection(pooled)
             a, b, painted_a, painted_b = (gather_with_gradient(part) for part in z.chunk(CROPS))
-            same = gather(batch.volume[ANCHOR] == batch.volume[POSITIVE])
-            twins = twin_contrast((a, b), (painted_a, painted_b), self.temperature, same)
+            shown = present.bool().chunk(CROPS)
+            same = batch.volume[ANCHOR] == batch.volume[POSITIVE]
+            counts = gather(same & shown[2] & shown[3])
+            twins = twin_contrast((a, b), (painted_a, painted_b), self.temperature, counts)
         losses = {"presence": presence, "place": place, "contrast": twins}
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         logs = {f"{name}_loss": value.detach() for name, value in losses.items()}

@@ -41,7 +41,8 @@ def paint(
     spread = _spread(images, tissue)[:, None, None]
     bright = images[:, 0] + objects.amplitude[:, None, None] * spread * shape * focus
     pulled = _pull(images, objects, pixel, dy, dx, focus)
-    other = _others(images)[:, 0]
+    other, there = _others(images, inside)
+    shape = torch.where(kind == FOREIGN, shape * there, shape)
     cover = shape * focus
     out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
     out = torch.where(kind == WARP, images[:, 0] + (pulled - images[:, 0]) * inside * on, out)
@@ -105,11 +106,12 @@ def _pull(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)[:, 0]
 
 
-def _others(images: torch.Tensor) -> torch.Tensor:
-    """Another image of the batch, over all devices, for each of ``images``."""
-    everyone = gather(images)
+def _others(images: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Another view of the batch, over all devices, and its tissue, each ``(B, S, S)``; none where it is alone."""
+    everyone = gather(torch.stack([images[:, 0], inside], dim=1))  # N x 2 x S x S
     shifted = everyone.roll(len(everyone) // 3 + 1, 0)
-    return shifted[rank() * len(images) :][: len(images)]
+    mine = shifted[rank() * len(images) :][: len(images)]
+    return mine[:, 0], mine[:, 1] * float(len(everyone) > 1)
 
 
 def _spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:

@@ -14,12 +14,13 @@ def twin_contrast(
     clean: tuple[torch.Tensor, torch.Tensor],
     painted: tuple[torch.Tensor, torch.Tensor],
     temperature: float,
-    same: torch.Tensor,
+    counts: torch.Tensor,
 ) -> torch.Tensor:
     """NT-Xent (Chen et al. 2020, equation 1) over ``2n`` identities, two views each; a scalar.
 
-    Each part is ``(n, D)``: the same spots in two slices, without object and with it. ``same`` ``(n,)`` is false where
-    the two slices are of different volumes: such spots are negatives only. 0 where no spot is left.
+    Each part is ``(n, D)``: the same spots in two slices, without object and with it. ``counts`` ``(n,)`` is false
+    where the two slices are of different volumes, or where a painted crop does not show its object and so is no other
+    identity than its twin: such spots are negatives only. 0 where no spot is left.
     """
     first = F.normalize(torch.cat([clean[0], painted[0]]), dim=1)  # 2n x D
     second = F.normalize(torch.cat([clean[1], painted[1]]), dim=1)
@@ -28,7 +29,7 @@ def twin_contrast(
     logits = z @ z.T / temperature
     logits.fill_diagonal_(-torch.inf)
     partner = torch.arange(2 * half, device=z.device).roll(half)
-    counted = same.repeat(4)
+    counted = counts.repeat(4)
     if not bool(counted.any()):
         return z.sum() * 0.0
     return F.cross_entropy(logits[counted], partner[counted])

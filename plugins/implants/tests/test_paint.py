@@ -126,6 +126,23 @@ def test_foreign_tissue_is_that_of_another_view():
     assert torch.allclose(out[mask > 0.999], other[mask > 0.999], atol=1e-3)
 
 
+def test_foreign_air_is_not_blended_in():
+    images, tissue = texture(3), torch.ones(3, 1, SIZE, SIZE, dtype=torch.bool)
+    tissue[1, ..., : SIZE // 2] = False  # shown in the first row, a step of 2 away in 3
+    objects = one_object(3, kind=torch.full((3,), FOREIGN))
+    out, mask = painted(objects, images, tissue)
+    assert not mask[0, 0, :, : SIZE // 2].any()
+    assert torch.equal(out[0, 0, :, : SIZE // 2], images[0, 0, :, : SIZE // 2])
+    assert bool((mask[0] > 0.5).any())
+
+
+def test_a_batch_of_one_has_no_foreign_tissue():
+    images = texture()
+    out, mask = painted(one_object(kind=kind(FOREIGN)), images)
+    assert torch.equal(out, images)
+    assert not mask.any()
+
+
 def test_out_of_focus_an_object_is_smeared_along_the_rows_and_keeps_its_light():
     images = texture()
     near, mask_near = painted(one_object(), images, height=8.0)  # still within its radius
