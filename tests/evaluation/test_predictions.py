@@ -138,7 +138,11 @@ def test_a_file_of_another_system_needs_few_columns(make_table):
     result = score(p, None, STRICT, Mean(), Max())
     assert {r.level for r in result.rows} == {"slice", "volume", "patient"}
     assert "volumes in the study" not in {r.name for r in result.rows}
-    assert result.notes == ("No breast level: the file does not say study and view.",)
+    assert result.notes == (
+        "No breast level: the file does not say study and view.",
+        "Slices of the test split are labelled as the file has them, not by the protocol's lesion window: an abnormal "
+        "volume has no box.",
+    )
 
 
 GOOD = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "label": 3, "distortion": False}
