@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from dbtssl.api import Cohort, Config, Label, PatchRule, Run, SliceRef, Volume, infra
+from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage
 from dbtssl.benchmark.spec import PredictSpec, RunSpec, Spec
-from dbtssl.benchmark.stages import CLASSIFIER, Context, _save
+from dbtssl.benchmark.stages import CLASSIFIER, _save
 from dbtssl.config import result_fields
 from dbtssl.data.store import PreparedDataset
 from dbtssl.nn.backbones import create_encoder

@@ -1,28 +1,19 @@
-"""The monitors of a benchmark: what its pretrainings look at, and their plots beside its table."""
+"""The plots of a benchmark's monitors, beside its table."""
 
 from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING
 
-from dbtssl.training.monitors import PLOT, Monitor
+from dbtssl.training.monitors import PLOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dbtssl.benchmark.record import Record
-    from dbtssl.benchmark.stages import Context
     from dbtssl.benchmark.store import Store
 
 FOLDER = "monitors"
-
-
-def monitor_of(ctx: Context, name: str) -> Monitor | None:
-    """The monitors of one pretraining, on the validation patients; None where the specification wants none."""
-    config = ctx.spec.monitor
-    if not config.every:
-        return None
-    return Monitor(ctx.data.dataset.slices(ctx.data.split.val), ctx.rule, config, name)
 
 
 def keep_plots(record: Record, store: Store, folder: Path) -> list[Path]:

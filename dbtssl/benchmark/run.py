@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.comparison import comparison_stage
+from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage, score_stage
-from dbtssl.benchmark.stages import Context, finetune_stage, pretrain_stage
+from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
 from dbtssl.errors import DbtsslError, PluginError, TrainingError
 

@@ -23,9 +23,9 @@ from dbtssl.plugins.registry import registry
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dbtssl.benchmark.context import Context
     from dbtssl.benchmark.rows import Part, Row
     from dbtssl.benchmark.spec import Spec
-    from dbtssl.benchmark.stages import Context
     from dbtssl.benchmark.store import Output
     from dbtssl.inference.predict import FeaturesOf, Inference
 

@@ -4,62 +4,29 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import PluginError
-from dbtssl.evaluation.protocol import protocol
-from dbtssl.inference.patches import PatchRule
-from dbtssl.interfaces import Labelled, Run
+from dbtssl.interfaces import Run
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
     from torch import nn
 
-    from dbtssl.benchmark.dataset import Data
+    from dbtssl.benchmark.context import Context
     from dbtssl.benchmark.rows import Row
-    from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
 
 PRETRAIN_VERSION = FINETUNE_VERSION = 2
 ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all stages of a benchmark share."""
-
-    spec: Spec
-    data: Data
-
-    @property
-    def rule(self) -> PatchRule:
-        """The size of a patch and the tissue it must hold, in training and in test."""
-        return PatchRule(self.spec.predict.patch_size, self.spec.predict.min_tissue)
-
-    def labelled(self, part: Sequence[int]) -> Labelled:
-        """The slices of some volumes, with the protocol's labels."""
-        from dbtssl.data.labels import abnormal_slices
-
-        before, after = protocol(self.spec.protocol).lesion_window
-        slices = self.data.dataset.slices(part)
-        return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
-
-    def label_key(self) -> dict[str, Any]:
-        """What decides the labels of slices."""
-        chosen = protocol(self.spec.protocol)
-        return {
-            "lesion_window": list(chosen.lesion_window),
-            "actionable": chosen.actionable,
-        }
 
 
 def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
@@ -70,7 +37,6 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
     has_head = hasattr(registry().load("objective", objective_part.name), "head")
 
     def run(folder: Path) -> None:
-        from dbtssl.benchmark.monitors import monitor_of
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
@@ -88,7 +54,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             folder=folder,
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
-            monitor=monitor_of(ctx, f"{row.name}, seed {seed}"),
+            monitor=ctx.monitor(f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
         if has_head:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbtssl.evaluation.catalogue import MISSED, SENSITIVITY_AT, SPECIFICITY_AT
 from dbtssl.evaluation.curve import (
     Curves,
+    SpecificityRule,
     area,
     area_at_sensitivity,
     area_at_specificity,
@@ -23,7 +24,6 @@ from dbtssl.evaluation.curve import (
     sensitivity_at,
     specificity_at,
 )
-from dbtssl.evaluation.protocol import SpecificityRule
 from dbtssl.evaluation.workload import left_out, workload_table
 
 if TYPE_CHECKING:

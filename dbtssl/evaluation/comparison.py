@@ -24,8 +24,8 @@ from dbtssl.interfaces import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbtssl.evaluation.curve import SpecificityRule
     from dbtssl.evaluation.paired import Paired
-    from dbtssl.evaluation.protocol import SpecificityRule
     from dbtssl.evaluation.units import ScoreSet
 
 

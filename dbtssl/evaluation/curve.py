@@ -9,7 +9,7 @@ gives every patient a weight, and the counts of all draws at all corners are two
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.protocol import SpecificityRule
-
+SpecificityRule = Literal["at-least", "interpolated", "nearest"]
 SLACK = 1e-12  # a rate this little short of the target reaches it: 0.8 has no exact binary form
 BLOCK_BYTES = 64 * 2**20  # bound on each array of the curves that are held at once
 

@@ -15,7 +15,7 @@ from dbtssl.evaluation.curve import turns, vertex_at
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.protocol import SpecificityRule
+    from dbtssl.evaluation.curve import SpecificityRule
 
 
 class OperatingPoint(NamedTuple):

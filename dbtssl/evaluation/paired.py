@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.protocol import SpecificityRule
+    from dbtssl.evaluation.curve import SpecificityRule
     from dbtssl.evaluation.units import ScoreSet
 
 NO_ERROR = 1e-9  # a standard error or a difference below it is rounding

@@ -13,9 +13,8 @@ from pydantic import Field, field_validator
 
 from dbtssl.config import Config, did_you_mean, digest, result_fields
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.curve import SpecificityRule
 from dbtssl.evaluation.threshold_rules import placed_rule, threshold_words
-
-SpecificityRule = Literal["at-least", "interpolated", "nearest"]
 
 
 class Protocol(Config):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.dataset import Data
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
@@ -13,7 +14,6 @@ from dbtssl.benchmark.stages import (
     CLASSIFIER,
     ENCODER,
     HEAD,
-    Context,
     finetune_stage,
     pretrain_stage,
 )

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from dbtssl.benchmark.monitors import keep_plots, monitor_of
+from dbtssl.benchmark.context import Context
+from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.record import StageRecord
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import Context, pretrain_stage
+from dbtssl.benchmark.stages import pretrain_stage
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields, validate
 from dbtssl.errors import ConfigError
@@ -33,11 +34,11 @@ class Data:
 
 
 def test_the_validation_volumes_alone_are_looked_at():
-    monitor = monitor_of(Context(spec(), Data()), "moco-v2, seed 0")
+    monitor = Context(spec(), Data()).monitor("moco-v2, seed 0")
     assert monitor.slices == ("slices of", (2, 3))
     assert monitor.rule.size == 64
     assert monitor.config.every == 10
-    assert monitor_of(Context(spec(every=0), Data()), "x") is None
+    assert Context(spec(every=0), Data()).monitor("x") is None
 
 
 def test_monitors_decide_nothing_so_a_result_is_found_again():

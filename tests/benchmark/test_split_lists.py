@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.dataset import (
     Data,
     listing,
@@ -18,7 +19,6 @@ from dbtssl.benchmark.dataset import (
 from dbtssl.benchmark.record import Record, record_table
 from dbtssl.benchmark.scoring import _subsets
 from dbtssl.benchmark.spec import load_spec
-from dbtssl.benchmark.stages import Context
 from dbtssl.benchmark.store import Store
 from dbtssl.data.deidentify import privacy_of
 from dbtssl.data.records import Label, Volume

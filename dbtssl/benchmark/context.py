@@ -1,0 +1,55 @@
+"""What all stages of a benchmark share: its specification and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbtssl.evaluation.protocol import protocol
+from dbtssl.inference.patches import PatchRule
+from dbtssl.interfaces import Labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbtssl.benchmark.dataset import Data
+    from dbtssl.benchmark.spec import Spec
+    from dbtssl.training.monitors import Monitor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all stages of a benchmark share."""
+
+    spec: Spec
+    data: Data
+
+    @property
+    def rule(self) -> PatchRule:
+        """The size of a patch and the tissue it must hold, in training and in test."""
+        return PatchRule(self.spec.predict.patch_size, self.spec.predict.min_tissue)
+
+    def labelled(self, part: Sequence[int]) -> Labelled:
+        """The slices of some volumes, with the protocol's labels."""
+        from dbtssl.data.labels import abnormal_slices
+
+        before, after = protocol(self.spec.protocol).lesion_window
+        slices = self.data.dataset.slices(part)
+        return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
+
+    def label_key(self) -> dict[str, Any]:
+        """What decides the labels of slices."""
+        chosen = protocol(self.spec.protocol)
+        return {
+            "lesion_window": list(chosen.lesion_window),
+            "actionable": chosen.actionable,
+        }
+
+    def monitor(self, name: str) -> Monitor | None:
+        """The monitors of the pretraining ``name``; None where the specification wants none."""
+        from dbtssl.training.monitors import Monitor
+
+        config = self.spec.monitor
+        if not config.every:
+            return None
+        return Monitor(self.data.dataset.slices(self.data.split.val), self.rule, config, name)
