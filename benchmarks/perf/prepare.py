@@ -48,7 +48,7 @@ def volume(cache: Path) -> Path:
         from dbtssl.phantom.dicom import write_dicom
         from dbtssl.phantom.render import render
 
-        config = PhantomConfig(patients=40, seed=1, rows=ROWS, spacing=1.0)
+        config = PhantomConfig(patients=40, seed=1, rows=ROWS, spacing=1.0, anatomy="plain")
         planned = next(v for v in plan(config) if v.n_slices == SLICES and not v.rotated)
         pixels, _ = render(config, planned)
         cache.mkdir(parents=True, exist_ok=True)
