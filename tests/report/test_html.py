@@ -2,6 +2,7 @@ import base64
 import hashlib
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dbtssl.report.cells import clean, interval_text, value_text
 from dbtssl.report.html import figures
 from dbtssl.report.html.looks import HEAT_OPACITY, heat_map, score_range, strip
 from dbtssl.report.html.page import html_page
-from dbtssl.report.html.svg import inline, panels, plotting
+from dbtssl.report.html.svg import DASHES, SERIES, inline, panels, plotting
 
 
 @pytest.fixture
@@ -53,6 +54,20 @@ def test_every_number_of_the_table_is_in_the_page(content, page):
     assert "+20.0**[+8.1, +31.9]" in text
     for note in made.table.notes:
         assert clean(note) in text.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
+
+
+def test_the_legend_has_the_colour_and_the_dashes_of_each_curve(content):
+    """Of more methods than colours too."""
+    made = content()
+    many = tuple(replace(made.methods[0], name=f"method-{i}") for i in range(14))
+    page = html_page(replace(made, methods=many))
+    legend = re.search(r'<p class="legend".*?</p>', page, re.DOTALL)[0]
+    found = re.findall(r'class="key c(\d+) d(\d+)".*?</span>([^<]+)</span>', legend)
+    expected = [figures.series(i) for i in range(14)]
+    assert [name for *_, name in found] == [m.name for m in many]
+    assert [(SERIES[int(c)], DASHES[int(d)]) for c, d, _ in found] == [
+        (e["color"], e["linestyle"]) for e in expected
+    ]
 
 
 def test_a_phantom_says_so_at_every_figure(page, page_of):
