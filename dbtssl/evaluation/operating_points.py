@@ -26,20 +26,6 @@ class OperatingPoint(NamedTuple):
     threshold: float | None
 
 
-def balanced_threshold(abnormal: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """The threshold with the least |NR - AR| among all that differ, the lowest of equals.
-
-    Thresholds lie midway between neighbouring scores; both classes must be there. SIFT-DBT's code searches the grid
-    0, 0.01, ... 1 of probabilities instead (``volume_eval.py:84``), which cannot balance saturated scores.
-    """
-    candidates = all_thresholds(scores)
-    x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
-    recall_abnormal = 1 - np.searchsorted(x, candidates, side="right") / len(x)
-    recall_normal = np.searchsorted(y, candidates, side="right") / len(y)
-    gap = np.round(np.abs(recall_normal - recall_abnormal), 12)  # equal shares of other counts
-    return float(candidates[np.argmin(gap)])
-
-
 def all_thresholds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """All thresholds that differ, rising: below all scores, between neighbours, and the highest score."""
     values = np.unique(scores)

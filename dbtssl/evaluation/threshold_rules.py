@@ -15,7 +15,7 @@ from scipy.special import logit
 from dbtssl.config import did_you_mean
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.curve import BLOCK_BYTES, SLACK, cumulated, patient_counts
-from dbtssl.evaluation.operating_points import all_thresholds, balanced_threshold
+from dbtssl.evaluation.operating_points import all_thresholds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,8 +100,6 @@ def choose_threshold(
     """The threshold of ``rule`` on these units; both classes must be there, and logits for `OF_PROBABILITIES`."""
     if rule.name == "one-half":
         return 0.0
-    if rule.name == "balanced":
-        return balanced_threshold(abnormal, scores)
     candidates = all_thresholds(scores) if rule.name != "balanced-grid" else _grid(scores)
     x, y = np.sort(scores[abnormal]), np.sort(scores[~abnormal])
     missed = np.searchsorted(x, candidates, side="right").astype(np.float64)

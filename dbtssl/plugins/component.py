@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path, PurePath
 from typing import Any
 
 from dbtssl.errors import PluginError
 from dbtssl.plugins import files
+from dbtssl.plugins.hookspec import GROUP
+
+# a word after an import or from at the beginning of a line; one in a docstring does no harm
+IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 
 # kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
 KINDS: dict[str, str | None] = {
@@ -69,12 +75,12 @@ class Component:
     def fingerprint(self) -> str:
         """Distribution, version and SHA-256 of the source: what a result's key must hold.
 
-        The source is every ``.py`` file of the top-level packages of the plugin and of the target. A plugin that is
-        one file counts as that file alone, wherever it lies.
+        The source is every ``.py`` file of the top-level packages of the plugin and of the target, and of the other
+        plugins that these import. A plugin that is one file counts as that file alone, wherever it lies.
         """
         roots = {root_package(self.module), root_package(self.target.partition(":")[0])}
         text = hashlib.sha256()
-        for root in sorted(roots):
+        for root in sorted(_with_plugins(roots)):
             for relative, path in _sources(root):
                 content = path.read_bytes()
                 text.update(f"{relative}\0{len(content)}\0".encode() + content)
@@ -85,6 +91,19 @@ class Component:
 def root_package(module: str) -> str:
     """The top-level package of ``module``; a plugin that is one file stands for itself."""
     return module if module.startswith(f"{files.__name__}.") else module.partition(".")[0]
+
+
+def _with_plugins(roots: set[str]) -> set[str]:
+    """``roots`` and all plugins' packages that their source imports, directly or through others."""
+    plugins = {root_package(entry.module) for entry in entry_points(group=GROUP)}
+    known: set[str] = set()
+    while new := roots - known:
+        known |= new
+        files_ = [path for root in new - {"dbtssl"} for _, path in _sources(root)]
+        roots = (
+            known | {n.decode() for f in files_ for n in IMPORT.findall(f.read_bytes())} & plugins
+        )
+    return known
 
 
 def _sources(root: str) -> list[tuple[str, Path]]:

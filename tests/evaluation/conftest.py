@@ -4,6 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dbtssl.evaluation.threshold_rules import ThresholdRule, choose_threshold
+
+
+def balanced(abnormal, scores):
+    """The threshold with the least |NR - AR|."""
+    return choose_threshold(abnormal, scores, ThresholdRule("balanced"))
+
 
 def predictions_table(
     patients=12,

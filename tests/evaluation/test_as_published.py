@@ -5,10 +5,11 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import classification_report, roc_auc_score, roc_curve
 
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.protocol import AS_PUBLISHED
 from dbtssl.evaluation.score import score_units
 from dbtssl.evaluation.threshold_rules import choose_threshold, threshold_rule
+
+from .conftest import balanced
 
 
 def drawn(seed, positives=39, negatives=400, effect=1.5, shift=0.0, scale=1.0):
@@ -82,5 +83,5 @@ def test_the_grid_cannot_balance_what_is_above_it(units):
     t = choose_threshold(abnormal, scores, threshold_rule("balanced-grid"))
     recalls = [(scores[~abnormal] <= t).mean(), (scores[abnormal] > t).mean()]
     assert abs(recalls[0] - recalls[1]) > 0.9
-    exact = balanced_threshold(abnormal, scores)
+    exact = balanced(abnormal, scores)
     assert abs((scores[~abnormal] <= exact).mean() - (scores[abnormal] > exact).mean()) < 0.05

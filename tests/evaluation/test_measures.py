@@ -12,9 +12,10 @@ from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS, curve_draws
 from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.evaluation.measures import AT_THRESHOLD, CALIBRATION, MEASURED, measure
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT
 from dbtssl.evaluation.values import Row, Value
+
+from .conftest import balanced
 
 N, POSITIVES = 60, 15
 RNG = np.random.default_rng(0)
@@ -132,7 +133,7 @@ def test_values_are_scikit_learns(units):
     assert shown["brier"] == pytest.approx(brier_score_loss(ABNORMAL, p))
     assert shown["brier-skill"] == pytest.approx(1 - shown["brier"] / (0.25 * 0.75))
     assert shown["prevalence"] == 0.25
-    assert row.threshold == balanced_threshold(val.abnormal, val.scores)
+    assert row.threshold == balanced(val.abnormal, val.scores)
 
 
 def test_what_is_attained_at_every_point(units):

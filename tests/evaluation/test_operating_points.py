@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from dbtssl.evaluation.operating_points import balanced_threshold, specificity_at
+from dbtssl.evaluation.operating_points import specificity_at
+
+from .conftest import balanced
 
 
 def random_case(seed, n=80, levels=None):
@@ -22,27 +24,28 @@ def rates(abnormal, scores, threshold):
 @pytest.mark.parametrize("seed", range(10))
 def test_balanced_threshold_is_the_best_of_all(seed, levels):
     abnormal, scores = random_case(seed, levels=levels)
-    recall, specificity = rates(abnormal, scores, balanced_threshold(abnormal, scores))
+    recall, specificity = rates(abnormal, scores, balanced(abnormal, scores))
     tries = [rates(abnormal, scores, t) for t in (scores.min() - 1, *scores)]
     assert abs(recall - specificity) == min(abs(a - b) for a, b in tries)
 
 
 def test_balanced_threshold_of_perfect_scores_lies_midway():
     abnormal = np.array([0, 0, 1, 1], bool)
-    assert balanced_threshold(abnormal, np.array([1.0, 2.0, 5.0, 6.0])) == 3.5
+    assert balanced(abnormal, np.array([1.0, 2.0, 5.0, 6.0])) == 3.5
 
 
 def test_balanced_threshold_separates_neighbouring_floats():
     """The midpoint of two neighbouring floats is one of them."""
     scores = np.array([1.0, np.nextafter(1.0, 2.0)])
-    assert rates(
-        np.array([False, True]), scores, balanced_threshold(np.array([False, True]), scores)
-    ) == (1, 1)
+    assert rates(np.array([False, True]), scores, balanced(np.array([False, True]), scores)) == (
+        1,
+        1,
+    )
 
 
 def test_balanced_threshold_of_equal_scores_calls_all_abnormal():
     abnormal = np.array([0, 1], bool)
-    assert rates(abnormal, np.full(2, 1e38), balanced_threshold(abnormal, np.full(2, 1e38))) == (
+    assert rates(abnormal, np.full(2, 1e38), balanced(abnormal, np.full(2, 1e38))) == (
         1,
         0,
     )

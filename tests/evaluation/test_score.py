@@ -7,12 +7,13 @@ from sklearn.metrics import roc_auc_score
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.aggregators import Max, Mean
 from dbtssl.evaluation.measures import MEASURED
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.predictions import parse_predictions
 from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score import score
 from dbtssl.evaluation.units import score_sets
 from dbtssl.evaluation.values import Score
+
+from .conftest import balanced
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_rows_of_both_levels(tables):
     for row, units, val_units in zip(result.rows[:16:4], test_sets, val_sets, strict=True):
         assert tuple(row.values) == MEASURED
         assert row.values["auc"].value == pytest.approx(roc_auc_score(units.abnormal, units.scores))
-        assert row.threshold == balanced_threshold(val_units.abnormal, val_units.scores)
+        assert row.threshold == balanced(val_units.abnormal, val_units.scores)
         called = units.scores > row.threshold
         assert (row.tp, row.fn) == (
             (called & units.abnormal).sum(),

@@ -6,7 +6,6 @@ from scipy.special import expit
 
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.clustered import patient_draws
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.threshold_rules import (
     RULES,
     ThresholdRule,
@@ -14,6 +13,8 @@ from dbtssl.evaluation.threshold_rules import (
     threshold_draws,
     threshold_rule,
 )
+
+from .conftest import balanced
 
 TEXTS = ("balanced", "youden", "sensitivity-0.9", "cost-20", "one-half", "balanced-grid")
 
@@ -94,7 +95,7 @@ def test_many_candidates_are_thinned_and_near(units):
     def gap(t):
         return abs((scores[abnormal] > t).mean() - (scores[~abnormal] <= t).mean())
 
-    assert gap(once) <= gap(balanced_threshold(abnormal, scores)) + 1e-3
+    assert gap(once) <= gap(balanced(abnormal, scores)) + 1e-3
 
 
 def test_the_grid_is_that_of_sift_dbts_code():

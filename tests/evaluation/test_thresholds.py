@@ -5,11 +5,12 @@ from pydantic import ValidationError
 from dbtssl.evaluation.clustered import patient_draws
 from dbtssl.evaluation.intervals import drawn_value
 from dbtssl.evaluation.measures import AT_THRESHOLD, measure
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT, Protocol
 from dbtssl.evaluation.rates import rate_draws
 from dbtssl.evaluation.threshold_rules import choose_threshold, threshold_draws, threshold_rule
 from dbtssl.evaluation.thresholds import choice_of_threshold
+
+from .conftest import balanced
 
 N = 60
 ABNORMAL = np.arange(N) < 15
@@ -35,7 +36,7 @@ def test_strict_never_looks_at_the_test_split(splits):
         choice = choice_of_threshold(test, val, STRICT)
         assert choice.units is val
         assert choice.rule == threshold_rule("balanced")
-        assert measure(test, val, STRICT).threshold == balanced_threshold(val.abnormal, val.scores)
+        assert measure(test, val, STRICT).threshold == balanced(val.abnormal, val.scores)
 
 
 def test_as_published_takes_one_half_for_slices_and_the_grid_on_test_for_volumes(splits):

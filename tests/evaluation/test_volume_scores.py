@@ -3,10 +3,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.operating_points import balanced_threshold
 from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score_volumes import score_volumes
 from dbtssl.evaluation.volume_scores import read_labels, read_volume_scores
+
+from .conftest import balanced
 
 
 def write(path, rows, header="volume,patient,label,score"):
@@ -47,7 +48,7 @@ def test_four_columns_are_enough_for_volumes_and_patients(tmp_path):
         roc_auc_score([p < 6 for p in range(20)], of_patients)
     )
     of_val = many("V", 1)
-    assert result.rows[0].threshold == balanced_threshold(
+    assert result.rows[0].threshold == balanced(
         np.array([bool(r[2]) for r in of_val]), np.array([r[3] for r in of_val])
     )
     assert any("No breast level" in note for note in result.notes)

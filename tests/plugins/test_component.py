@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -8,6 +9,7 @@ import dbtssl
 from dbtssl.errors import PluginError
 from dbtssl.plugins import registry
 from dbtssl.plugins.component import Component
+from dbtssl.plugins.hookspec import GROUP
 
 
 def component(target, module, distribution="p-pkg", version="0.1"):
@@ -46,6 +48,27 @@ def test_a_target_in_another_package_counts_too(package, imported_site):
     imported_site.module("p_other", "Y = 22\n")
     assert component("p_other:Y", "p_pkg").fingerprint() != both
     assert component("p_pkg:X", "p_pkg").fingerprint() != both
+
+
+@pytest.mark.parametrize(
+    "line", ["from p_other import Y", "import p_other.deep", "    import p_other"]
+)
+def test_plugins_that_it_builds_on_count_too(line, package, imported_site, monkeypatch):
+    """A package that is no plugin does not: its version is in what a stage records."""
+    imported_site.module("p_other", "from p_third import Z\n")
+    imported_site.module("p_third", "Z = 1\n")
+    (package / "inner" / "deep.py").write_text(
+        f"def f():\n    pass\nif f:\n{line}\n", encoding="utf-8"
+    )
+
+    def after(third):
+        imported_site.module("p_third", third)
+        return component("p_pkg:X", "p_pkg").fingerprint()
+
+    assert after("Z = 1\n") == after("Z = 22\n")
+    points = [EntryPoint(name, name, GROUP) for name in ("p_other", "p_third")]
+    monkeypatch.setattr("dbtssl.plugins.component.entry_points", lambda group: points)
+    assert after("Z = 1\n") != after("Z = 22\n")
 
 
 def test_version_and_distribution_count(package):

@@ -44,29 +44,17 @@ class Presence:
 
         `PluginError` where the pretraining left no head.
         """
-        from dbtssl.api import train_patches, validation_logits
+        from dbtssl.api import validation_logits
         from dbtssl_implants.average import Average
 
         start = presence_classifier(encoder, run)
         if self.use == "head":
             return start.eval()
-        config = self.trainer.config
-        model = copy.deepcopy(start)
-        tuned = train_patches(
-            model,
-            self.trainer.optimizer(model),
-            train,
-            val,
-            run,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            steps_per_epoch=config.steps_per_epoch,
-            val_patches=config.val_patches,
-            val_every=config.val_every,
-        )
+        tuned = self.trainer.train(copy.deepcopy(start), train, val, run)
         if self.use == "finetune":
             return tuned
-        logits = [validation_logits(m, val, run, config.val_patches) for m in (start, tuned)]
+        patches = self.trainer.config.val_patches
+        logits = [validation_logits(m, val, run, patches) for m in (start, tuned)]
         both = Average(start, copy.deepcopy(start))
         both.take(start, tuned, logits)
         return both.eval()

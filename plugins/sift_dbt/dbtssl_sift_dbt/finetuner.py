@@ -85,10 +85,15 @@ class LocalMultiPatch:
 
     def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
         """Train on ``train``, choose the epoch on ``val``; ``encoder`` itself is left as it is."""
-        from dbtssl.api import PatchClassifier, train_patches
+        from dbtssl.api import PatchClassifier
+
+        return self.train(PatchClassifier(copy.deepcopy(encoder), seed=run.seed), train, val, run)
+
+    def train(self, model: PatchClassifier, train: Labelled, val: Labelled, run: Run) -> nn.Module:
+        """Train ``model`` in place, from the weights that it has."""
+        from dbtssl.api import train_patches
 
         config = self.config
-        model = PatchClassifier(copy.deepcopy(encoder), seed=run.seed)
         return train_patches(
             model,
             self.optimizer(model),
