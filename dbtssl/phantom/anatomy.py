@@ -120,8 +120,9 @@ class Slab:
         if self.things is None:
             return mu * torch.sigmoid(depth / (SURFACE * pixel))
         self.things.over_muscle(mu, k)
-        mu *= torch.sigmoid(depth / (SURFACE * pixel))
-        self.things.hard_and_outside(mu, k)
+        breast = torch.sigmoid(depth / (SURFACE * pixel))
+        mu *= breast
+        self.things.hard_and_outside(mu, k, breast)
         return mu
 
     def _fields(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from dbtssl.config import Config, digest
 
-FORMAT = 2  # raised with every change that alters a byte of a cohort's files
+FORMAT = 3  # raised with every change that alters a byte of a cohort's files
 FIELD_OF_VIEW = 245.0  # mm along the chest wall: 2457 rows of 0.0997 mm in BCS-DBT
 COLUMNS_PER_ROW = 1996 / 2457  # the wider of the two matrices of BCS-DBT
 FINEST_SPACING = 1.0  # mm between reconstructed slices on the Selenia Dimensions

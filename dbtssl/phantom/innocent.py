@@ -69,8 +69,11 @@ class Drawn:
             hard += [calcifications.wall(tube, rng) for tube in tubes[:4]]
         self.vessels = Dust(joined(tubes), frame)
         self.hard = [
-            (Dust(joined(chains), frame), mu)
-            for chains, mu in ((hard, calcifications.CALCIUM), (wires, skin.WIRE))
+            (Dust(joined(chains), frame), mu, inside)
+            for chains, mu, inside in (
+                (hard, calcifications.CALCIUM, True),
+                (wires, skin.WIRE, False),
+            )
             if chains
         ]
 
@@ -87,11 +90,11 @@ class Drawn:
         for stamp in self.over:
             stamp.draw(mu, k)
 
-    def hard_and_outside(self, mu: Tensor, k: int) -> None:
-        """Draw what is on the skin, and what is hard wherever it lies."""
+    def hard_and_outside(self, mu: Tensor, k: int, breast: Tensor) -> None:
+        """Draw what is on the skin, and what is hard: calcium in the ``breast`` (1 there, 0 in air), wires on it."""
         for stamp in self.outside:
             stamp.draw(mu, k)
-        for dust, hardness in self.hard:
+        for dust, hardness, inside in self.hard:
             share = dust.share(k)
             if share is not None:
-                mu += share * hardness
+                mu += share * hardness * (breast if inside else 1.0)

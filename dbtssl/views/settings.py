@@ -42,7 +42,7 @@ class PairViews(Config):
 
     crop_size: int = Field(default=224, ge=8, description="pixels of a view")
     crop_scale: Shares = Field(
-        default=(0.2, 1.0), description="share of the slice's area in a crop"
+        default=(0.2, 1.0), description="share of the crop box's area in a crop"
     )
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of a flip along columns")
     rotation: float = Field(default=0.0, ge=0, le=180, description="largest turn in degrees")

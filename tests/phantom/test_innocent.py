@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 
 from dbtssl.data.records import Label
 from dbtssl.phantom import calcifications, innocent, lymph_nodes, vessels
+from dbtssl.phantom.anatomy import Slab
 from dbtssl.phantom.cohort import PlannedVolume, grid_of, plan
 from dbtssl.phantom.compression import compress
 from dbtssl.phantom.config import PhantomConfig
@@ -300,3 +301,29 @@ def test_a_vessel_has_no_gaps_on_fine_pixels():
     assert (len(coarse.places), len(fine.places)) == (3, 9)
     assert float(fine.volume.sum()) == pytest.approx(float(coarse.volume.sum()), rel=0.05)
     torch.testing.assert_close(fine.places[::4], coarse.places)
+
+
+class Everywhere:
+    """Something hard in every voxel."""
+
+    def share(self, k):
+        return torch.ones(())
+
+
+def test_calcium_ends_at_the_skin_and_a_wire_does_not():
+    config = PhantomConfig(patients=4, seed=1, rows=64)
+    volume = next(v for v in plan(config) if v.innocent is not None)
+    grid, shape = grid_of(config, volume.breast, volume.positioning)
+    slab = Slab(volume.breast, volume.lesion, shape, grid, volume.positioning.pose, volume.innocent)
+    k = len(slab.z) // 2
+    scale = grid.scale(float(slab.z[k]))
+    depth = shape.depth(slab.u[None] / scale, slab.v[:, None] / scale, slab.z[k])
+    air = depth < -20 * grid.pixel
+    assert air.any()
+    slab.things.outside = []
+    slab.things.hard = [(Everywhere(), 1.0, True)]
+    mu = slab.attenuation(k)
+    assert mu[air].max() < 1e-4
+    assert mu[depth > 10].min() > 1.0
+    slab.things.hard = [(Everywhere(), 1.0, False)]
+    assert slab.attenuation(k)[air].min() > 0.99

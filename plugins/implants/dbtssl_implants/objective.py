@@ -82,7 +82,7 @@ class Implants(nn.Module):
             default=1.25, ge=1, le=2, description="side of the loaded view, in crops that are seen"
         )
         crop_scale: Shares = Field(
-            default=(0.1, 0.4), description="share of the slice's area in a loaded view"
+            default=(0.1, 0.4), description="share of the crop box's area in a loaded view"
         )
         smallest: float = Field(
             default=0.65, gt=0, le=1, description="smallest side of a crop, as a share of the view"

@@ -20,14 +20,14 @@ class MultiCropConfig(PairViews):
     """Two global crops, one of the anchor and one of its positive, and local ones (DINO, section 3.1)."""
 
     crop_scale: Shares = Field(
-        default=(0.4, 1.0), description="share of the slice's area in a global crop"
+        default=(0.4, 1.0), description="share of the crop box's area in a global crop"
     )
     local_views: int = Field(
         default=6, ge=0, le=32, description="local crops, of anchor and positive in turn"
     )
     local_size: int = Field(default=96, ge=8, description="pixels of a local view")
     local_scale: Shares = Field(
-        default=(0.05, 0.4), description="share of the slice's area in a local crop"
+        default=(0.05, 0.4), description="share of the crop box's area in a local crop"
     )
 
 

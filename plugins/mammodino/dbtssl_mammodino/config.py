@@ -89,7 +89,7 @@ class MammoDINOConfig(Config):
         default=224, description="pixels of a large view: a square's side, or rows and columns"
     )
     crop_scale: Shares = Field(
-        default=(0.32, 1.0), description="share of the slice's area in a large view"
+        default=(0.32, 1.0), description="share of the crop box's area in a large view"
     )
     crop_tissue: float = Field(
         default=0.3, ge=0, le=1, description="least tissue share of a large view (as mammo-ood)"
@@ -99,7 +99,7 @@ class MammoDINOConfig(Config):
         default=96, description="pixels of a local view, as crop_size"
     )
     local_scale: Shares = Field(
-        default=(0.05, 0.32), description="share of the slice's area in a local view"
+        default=(0.05, 0.32), description="share of the crop box's area in a local view"
     )
     local_tissue: float = Field(
         default=0.3, ge=0, le=1, description="least tissue share of a local view (as mammo-ood)"
