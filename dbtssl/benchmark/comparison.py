@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, ValidationError
 
+from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.rows import AGGREGATORS, aggregator
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.benchmark.units import test_units
@@ -57,7 +58,7 @@ def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]
 
     return Stage(
         name="compare",
-        label="all rows",
+        label=stage_label(spec, "all rows"),
         version=COMPARE_VERSION,
         config={
             "baseline": _baseline(spec, [name for name, *_ in parts]),

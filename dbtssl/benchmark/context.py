@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
     from dbtssl.benchmark.dataset import Data
     from dbtssl.benchmark.spec import Spec
+    from dbtssl.data.label_budget import LabelBudget
     from dbtssl.training.monitors import Monitor
+
+
+def stage_label(spec: Spec, of: str) -> str:
+    """What a stage that reads labels is called: ``of``, and the share of the labels where it is not all of them."""
+    return of if spec.share == 1 else f"{of}, {100 * spec.share:g} % of the labels"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,14 @@ class Context:
         before, after = protocol(self.spec.protocol).lesion_window
         slices = self.data.dataset.slices(part)
         return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
+
+    def budget(self, seed: int) -> LabelBudget:
+        """The training volumes whose labels a row of ``seed`` may read."""
+        from dbtssl.data.label_budget import draw_labels
+
+        cohort, train = self.data.dataset.cohort, self.data.split.train
+        actionable = protocol(self.spec.protocol).actionable
+        return draw_labels(cohort, train, self.spec.share, seed, actionable)
 
     def label_key(self) -> dict[str, Any]:
         """What decides the labels of slices."""

@@ -63,6 +63,27 @@ class RowRecord(Config):
     failure: str = Field(default="", description="why there is no score")
 
 
+class LabelRecord(Config):
+    """Whose labels the methods were given: patients, of the same number for every seed."""
+
+    share: float = Field(description="share of the training patients, of abnormal and normal ones")
+    abnormal: int = Field(description="abnormal training patients with labels")
+    normal: int = Field(description="normal training patients with labels")
+    train: tuple[int, int] = Field(description="abnormal and normal training patients in all")
+    validation: tuple[int, int] = Field(description="the same of validation, which is whole")
+
+    def words(self) -> str:
+        """The note below the table."""
+        (abnormal, normal), chosen = self.train, self.validation
+        return (
+            f"{100 * self.share:g} % of the labels: {self.abnormal:,} of {abnormal:,} abnormal and {self.normal:,} of "
+            f"{normal:,} normal training patients had labels, for fine-tuning and for aggregators that learn. They are "
+            "drawn by a hash of seed and patient: the same for every method, others for each seed, and within those of "
+            "a larger share. Pretraining saw all training volumes. Validation is whole and chooses epoch and threshold: "
+            f"{chosen[0]:,} abnormal and {chosen[1]:,} normal patients more whose labels were read."
+        )
+
+
 class Record(Config):
     """Everything that a table says about one run, and where its parts lie."""
 
@@ -76,6 +97,9 @@ class Record(Config):
     spec: dict[str, Any] = Field(description="the specification, resolved")
     stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
     rows: tuple[RowRecord, ...] = Field(description="rows of the table")
+    labels: LabelRecord | None = Field(
+        default=None, description="how many patients had labels; none in records of older versions"
+    )
     comparison: str = Field(
         default="", description="key of the stage that compares the rows; empty where there is none"
     )
@@ -142,7 +166,9 @@ def record_table(record: Record, store: Store) -> Table:
         compared=read_comparison(found.folder).compared() if found else None,
     )
     of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
-    return replace(table, notes=(*table.notes, *of_split))
+    budget = record.labels
+    of_labels = (budget.words(),) if budget is not None and budget.share < 1 else ()
+    return replace(table, notes=(*table.notes, *of_labels, *of_split))
 
 
 def _entry(row: RowRecord, store: Store) -> Entry:

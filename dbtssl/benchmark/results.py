@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.environment import run_environment
 from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.record import (
+    LabelRecord,
     Record,
     RowRecord,
     StageRecord,
@@ -25,6 +27,7 @@ from dbtssl.report.terminal import print_table
 from dbtssl.report.write import write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dbtssl.benchmark.run import Outcome, Scored
@@ -36,7 +39,17 @@ def benchmark(spec: Spec, out: Path) -> Record:
 
     Raises `PluginError` at the end where a row failed, so that a script sees it; the other rows are kept.
     """
-    folder, store = out / spec.name, Store(out / "store")
+    record, error = keep(spec, out, out / spec.name)
+    refuse_failures(record.failures, len(record.rows), error)
+    return record
+
+
+def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]:
+    """Run ``spec`` in the store below ``out``, or find it done; print its table and write all that is kept to ``folder``.
+
+    The record, and the first error of the rows that failed.
+    """
+    store = Store(out / "store")
     executed = 0
     error: Exception | None = None
     record = recall(folder, spec, store)
@@ -63,26 +76,39 @@ def benchmark(spec: Spec, out: Path) -> Record:
     print(f"written: {', '.join(str(path) for path in (*written, page))}", file=sys.stderr)
     if plots:
         print(f"monitors: {', '.join(str(path) for path in plots)}", file=sys.stderr)
-    if record.failures:
-        lines = "\n".join(f"  {name}: {why}" for name, why in record.failures.items())
+    return record, error
+
+
+def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | None) -> None:
+    """`PluginError` where some of the ``rows`` failed; ``failures`` says which and why."""
+    if failures:
+        lines = "\n".join(f"  {name}: {why}" for name, why in failures.items())
         raise PluginError(
-            f"{len(record.failures)} of {len(record.rows)} rows failed:\n{lines}",
+            f"{len(failures)} of {rows} rows failed:\n{lines}",
             hint="the other rows are kept; mend the cause and run again, --debug shows the first traceback",
         ) from error
-    return record
 
 
 def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
+    data = outcome.data
+    budget = Context(spec, data).budget(spec.seeds[0])  # as many for every seed
     return Record(
         request=request,
-        title=spec.title or spec.name,
-        phantom=outcome.data.dataset.phantom,
-        data=outcome.data.dataset.digest,
-        split=outcome.data.split.digest,
-        notes=outcome.data.split.notes,
+        title=stage_label(spec, spec.title or spec.name),
+        phantom=data.dataset.phantom,
+        data=data.dataset.digest,
+        split=data.split.digest,
+        notes=data.split.notes,
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
         rows=tuple(_row(scored) for scored in outcome.scored),
+        labels=LabelRecord(
+            share=spec.share,
+            abnormal=budget.abnormal,
+            normal=budget.normal,
+            train=(data.split.abnormal[0], data.split.normal[0]),
+            validation=(data.split.abnormal[1], data.split.normal[1]),
+        ),
         comparison=outcome.comparison,
         environment=run_environment(spec.run.accelerator),
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.comparison import comparison_stage
-from dbtssl.benchmark.context import Context
+from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage, score_stage
@@ -77,8 +77,10 @@ class Executor:
         return output
 
     def later(self, name: str, label: str) -> None:
-        """A stage whose parents are not there yet."""
-        self.lines.append(Line(name, label, "run"))
+        """A stage whose parents are not there yet; one that several shares of the labels have in common counts once."""
+        line = Line(name, label, "run")
+        if line not in self.lines:
+            self.lines.append(line)
 
     @property
     def executed(self) -> int:
@@ -114,7 +116,7 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
 
 
 def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
-    """What `run_benchmark` would do, stage by stage; nothing is made."""
+    """What a run would do, stage by stage, for every share of the labels; nothing is made."""
     resolved = resolve(spec)
     executor = Executor(Store(out / "store"), dry=True)
     if must_make_phantom(spec):
@@ -123,26 +125,31 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
         data = None
     else:
         data = open_data(spec, executor.get)
+    for share in spec.labels:
+        _plan(executor, spec.model_copy(update={"labels": (share,)}), data, resolved)
+    return executor.lines
+
+
+def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved) -> None:
     scored = []
     for row in resolved.rows:
         for seed in spec.seeds:
             if data is None:
-                label = f"{row.name}, seed {seed}"
-                for name in ("pretrain", "finetune", "predict", "score"):
-                    if name != "pretrain" or row.objective:
-                        executor.later(name, label)
+                if row.objective:
+                    executor.later("pretrain", f"{row.name}, seed {seed}")
+                for name in ("finetune", "predict", "score"):
+                    executor.later(name, stage_label(spec, f"{row.name}, seed {seed}"))
             else:
                 scored.append(_row(executor, Context(spec, data), row, seed, resolved))
     if len(resolved.rows) > 1:
-        if len(scored) == len(resolved.rows) * len(spec.seeds) and executor.executed == 0:
+        if scored and all(x.score and executor.store.open("score", x.score) for x in scored):
             _compare(executor, spec, scored)
         else:
-            executor.later("compare", "all rows")
-    return executor.lines
+            executor.later("compare", stage_label(spec, "all rows"))
 
 
 def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved) -> Scored:
-    label = f"{row.name}, seed {seed}"
+    label = stage_label(ctx.spec, f"{row.name}, seed {seed}")
     pretrained: Output | None = None
     epochs: int | None = None
     keys: dict[str, str] = {}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.predictions import Predictions
 
 
-PAGE = "report.html"
+PAGE, STORE = "report.html", "store"
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,10 @@ def open_run(folder: Path) -> Run:
             f"{path} is damaged, or of another version of dbtssl",
             hint="run the same benchmark again; what is in the store is not done again",
         ) from None
-    return Run(folder, record, Store(folder.parent / "store"))
+    return Run(folder, record, _store_of(folder))
+
+
+def _store_of(folder: Path) -> Store:
+    """The store beside the run; that of a run for one share of several lies one folder higher."""
+    above = (folder.parent, *folder.absolute().parents[1:2])
+    return Store(next((p / STORE for p in above if (p / STORE).is_dir()), folder.parent / STORE))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import CLASSIFIER, backbone_key, load_weights, new_encoder
@@ -38,6 +39,8 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
     where = _where(ctx.spec)
     features, learns = _asked(ctx.spec)
     names = ("train", "val", "test") if learns else ("val", "test")
+    budget = ctx.budget(seed)  # an aggregator that learns reads labels too
+    volumes = {"train": budget.volumes, "val": ctx.data.split.val, "test": ctx.data.split.test}
 
     def run(folder: Path) -> None:
         from dbtssl.inference.predict import predict
@@ -52,7 +55,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
                 continue
             table = predict(
                 classifier,
-                ctx.labelled(getattr(ctx.data.split, name)),
+                ctx.labelled(volumes[name]),
                 ctx.rule,
                 **where,
                 features=features,
@@ -68,7 +71,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
 
     return Stage(
         name="predict",
-        label=f"{row.name}, seed {seed}",
+        label=stage_label(ctx.spec, f"{row.name}, seed {seed}"),
         version=PREDICT_VERSION,
         config={
             "backbone": backbone_key(row),
@@ -77,7 +80,8 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
             "features": features,
             "splits": list(names),
             "labels": ctx.label_key(),
-        },
+        }
+        | ({"labelled": budget.digest} if learns and budget.digest else {}),
         parents=ctx.data.key() | {"finetune": finetuned.content},
         outputs=tuple(f"{name}.parquet" for name in names),
         run=run,
@@ -123,7 +127,7 @@ def score_stage(
 
     return Stage(
         name="score",
-        label=f"{row.name}, seed {seed}",
+        label=stage_label(ctx.spec, f"{row.name}, seed {seed}"),
         version=SCORE_VERSION,
         config={
             "protocol": result_fields(chosen),

@@ -152,6 +152,11 @@ class Spec(Config):
     title: str = Field(default="", description="title of the table")
     methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
+    labels: tuple[float, ...] = Field(
+        default=(1.0,),
+        description="share, or shares, of the training patients whose labels are given; a run for each. Pretraining sees "
+        "all, validation is whole",
+    )
     protocol: str = Field(default="strict", description="name of the protocol")
     baseline: str = Field(
         default="",
@@ -191,7 +196,27 @@ class Spec(Config):
             raise ValueError(f"baseline {self.baseline!r} is none of the rows.{near}")
         return self
 
-    @field_validator("methods", "seeds")
+    @property
+    def share(self) -> float:
+        """The share of the labels, of a specification that has one alone."""
+        (share,) = self.labels
+        return share
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _one_share(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (value,)
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("labels")
+    @classmethod
+    def _label_shares(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or not all(0 < value <= 1 for value in values):
+            raise ValueError("expected a share above 0 and at most 1, or several; 0.1 is 10 %")
+        return values
+
+    @field_validator("methods", "seeds", "labels")
     @classmethod
     def _no_repeats(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):

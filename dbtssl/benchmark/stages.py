@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
 from dbtssl.data.arrays import write_bytes
@@ -81,6 +82,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
 
 def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None) -> Stage:
     """From encoder and labelled patients to a patch classifier, chosen on validation."""
+    budget = ctx.budget(seed)
 
     def run(folder: Path) -> None:
         encoder = new_encoder(row, seed)
@@ -94,7 +96,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             finetuner = row.finetuner.build()
         classifier = finetuner.fit(
             encoder,
-            ctx.labelled(ctx.data.split.train),
+            ctx.labelled(budget.volumes),
             ctx.labelled(ctx.data.split.val),
             Run(
                 seed=seed,
@@ -109,7 +111,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
 
     return Stage(
         name="finetune",
-        label=f"{row.name}, seed {seed}",
+        label=stage_label(ctx.spec, f"{row.name}, seed {seed}"),
         version=FINETUNE_VERSION,
         config={
             "backbone": backbone_key(row),
@@ -117,7 +119,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             "patches": {"size": ctx.rule.size, "min_tissue": ctx.rule.min_tissue},
             "labels": ctx.label_key(),
             "seed": seed,
-        },
+        }
+        | ({"labelled": budget.digest} if budget.digest else {}),
         parents=ctx.data.key() | ({"pretrain": pretrained.content} if pretrained else {}),
         outputs=(CLASSIFIER,),
         run=run,

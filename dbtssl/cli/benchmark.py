@@ -60,7 +60,12 @@ def command(
         raise ConfigError(
             f"--out {out}: {exc.strerror}", hint="choose a folder that you may write to"
         ) from None
-    benchmark(loaded, out)
+    if len(loaded.labels) > 1:
+        from dbtssl.benchmark.budgets import benchmark_budgets
+
+        benchmark_budgets(loaded, out)
+    else:
+        benchmark(loaded, out)
 
 
 def _print_plan(lines: list[Line]) -> None:

@@ -142,6 +142,14 @@ def _worst(cohort: Cohort, keep: Iterable[int]) -> dict[str, Label]:
     return worst
 
 
+def abnormal_patients(
+    cohort: Cohort, positions: Iterable[int], actionable: Actionable = "drop"
+) -> set[str]:
+    """The patients with an abnormal volume among ``positions``; ``actionable`` is as in `split_patients`."""
+    worst = _worst(cohort, positions)
+    return {patient for patient, label in worst.items() if label >= _abnormal_from(actionable)}
+
+
 def _split(
     cohort: Cohort, part: Mapping[int, int], actionable: Actionable, notes: tuple[str, ...] = ()
 ) -> Split:

@@ -10,7 +10,7 @@ from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.report.cells import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dbtssl.report.table import Table, TableRow
 
@@ -69,10 +69,15 @@ def records(table: Table) -> Iterator[dict[str, Any]]:
 
 def tidy_csv(table: Table) -> str:
     """CSV text with a header. Empty is missing."""
+    return csv_text(records(table), FIELDS)
+
+
+def csv_text(lines: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> str:
+    """Records as CSV text with a header; no cell is a formula to a spreadsheet."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(out, list(fields), lineterminator="\n")
     writer.writeheader()
-    for record in records(table):
+    for record in lines:
         writer.writerow({name: _guard(value) for name, value in record.items()})
     return out.getvalue()
 

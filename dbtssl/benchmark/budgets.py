@@ -1,0 +1,51 @@
+"""One benchmark for each share of the labels, in one store, and the overview of all of them.
+
+Each is an ordinary run, ``NAME/labels-0.1`` for a tenth of the labels, with a table, comparisons and a report of its own:
+rows of different shares are never ranked or subtracted. Pretraining is done once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dbtssl.benchmark.record import record_table
+from dbtssl.benchmark.results import keep, refuse_failures
+from dbtssl.benchmark.store import Store
+from dbtssl.report.label_budgets import Budget, LabelCurves, write_label_curves
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dbtssl.benchmark.record import Record
+    from dbtssl.benchmark.spec import Spec
+
+
+def benchmark_budgets(spec: Spec, out: Path) -> tuple[Record, ...]:
+    """Run ``spec`` for every share of its labels, each into its own folder, with the overview of those done so far.
+
+    Raises `PluginError` at the end where rows failed, as one benchmark does.
+    """
+    folder, store = out / spec.name, Store(out / "store")
+    records: list[Record] = []
+    budgets: list[Budget] = []
+    failures: dict[str, str] = {}
+    error: Exception | None = None
+    for share in spec.labels:
+        name = budget_name(share)
+        record, first = keep(spec.model_copy(update={"labels": (share,)}), out, folder / name)
+        error = error or first
+        failures |= {f"{name}: {row}": why for row, why in record.failures.items()}
+        assert record.labels is not None, "the record is of this version"
+        known = record.labels.model_dump(include={"share", "abnormal", "normal"})
+        records.append(record)
+        budgets.append(Budget(**known, folder=name, table=record_table(record, store)))
+        written = write_label_curves(LabelCurves(spec.title or spec.name, tuple(budgets)), folder)
+        print(f"labels: {', '.join(str(path) for path in written)}", file=sys.stderr)
+    refuse_failures(failures, sum(len(record.rows) for record in records), error)
+    return tuple(records)
+
+
+def budget_name(share: float) -> str:
+    """The folder of a share: ``labels-0.1``, and ``labels-1`` for all."""
+    return f"labels-{repr(share).removesuffix('.0')}"

@@ -1,0 +1,190 @@
+"""The overview of a benchmark with several shares of the labels: AUC by method and share, in words, numbers and a picture.
+
+It takes what the table of each share says: values with their intervals, or the mean over seeds and its spread, and the
+paired difference to the baseline of the same share. Nothing is compared across shares.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dbtssl.data.arrays import write_bytes
+from dbtssl.report.cells import (
+    below_text,
+    clean,
+    difference_interval,
+    difference_text,
+    seed_text,
+    stars_text,
+    value_text,
+)
+from dbtssl.report.markdown import MARK, TIED, escape
+from dbtssl.report.table import PHANTOM
+from dbtssl.report.tidy import FIELDS, csv_text, records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dbtssl.interfaces import Level
+    from dbtssl.report.table import Table, TableRow
+
+METRIC = "auc"
+SHOWN: Level = "slice"  # the level of the words and of the picture; the numbers have all levels
+LABELS = ("labels", "labelled_abnormal", "labelled_normal")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One share of the labels: the patients that had them, the folder of its run, and its table."""
+
+    share: float
+    abnormal: int
+    normal: int
+    folder: str
+    table: Table
+
+    @property
+    def name(self) -> str:
+        """``10 %``."""
+        return f"{100 * self.share:g} %"
+
+    def lines(self, level: Level) -> dict[str, TableRow]:
+        """The line of each method: its only run, or the mean over its seeds."""
+        return {
+            clean(row.method): row
+            for row in self.table.rows
+            if row.kind == "method" and row.level == level and not (row.single or row.subgroup)
+        }
+
+
+@dataclass(frozen=True)
+class LabelCurves:
+    """All shares of a benchmark, in any order."""
+
+    title: str
+    budgets: tuple[Budget, ...]
+
+    @property
+    def heading(self) -> str:
+        """What every rendering is called."""
+        phantom = f" ({PHANTOM})" if PHANTOM in self.budgets[0].table.title else ""
+        return f"{clean(self.title)}: AUC by share of the labels{phantom}"
+
+    @property
+    def rising(self) -> list[Budget]:
+        """From the smallest share to the largest."""
+        return sorted(self.budgets, key=lambda budget: budget.share)
+
+    def notes(self) -> Iterator[str]:
+        """What every rendering says below."""
+        rows = [row for budget in self.budgets for row in budget.lines(SHOWN).values()]
+        yield (
+            "A share is that of the training patients whose labels fine-tuning was given, of abnormal and of normal ones: "
+            + "; ".join(f"{b.name} are {b.abnormal:,} and {b.normal:,}" for b in self.rising)
+            + ". They are the same for every method, others for each seed, and those of a smaller share are among those "
+            "of a larger one. Pretraining saw all training volumes; validation is whole and chooses epoch and threshold."
+        )
+        if any(row.seeds for row in rows):
+            yield (
+                "Several seeds: mean ± standard deviation over the seeds that finished, which draw patients of their own."
+            )
+        if any(not row.seeds and not row.failure for row in rows):
+            yield "One seed: the interval is over test patients, of this one draw of labels."
+        yield (
+            "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot be "
+            "told apart from the best."
+        )
+        if baseline := self.budgets[0].table.baseline:
+            yield (
+                f"ΔAUC is the difference to {baseline} with the same labels on the same test patients, in points, with "
+                "its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
+                "*** p < 0.001."
+            )
+        else:
+            yield "There is no baseline among the rows, so there are no differences."
+        for budget in self.rising:
+            for name, row in budget.lines(SHOWN).items():
+                if reason := row.failure or row.cells[METRIC].value.reason:
+                    yield f"{name}, {budget.name}: {reason.rstrip('.')}."
+
+
+def label_records(curves: LabelCurves) -> list[dict[str, Any]]:
+    """The tidy records of the AUC of every method, level and share, with the share and its patients in front."""
+    return [
+        dict(zip(LABELS, (budget.share, budget.abnormal, budget.normal), strict=True)) | record
+        for budget in curves.rising
+        for record in records(budget.table)
+        if record["metric"] == METRIC and record["kind"] == "method" and not record["subgroup"]
+    ]
+
+
+def label_csv(curves: LabelCurves) -> str:
+    """CSV text with a header; shares of units in percent, as in ``table.csv``. Empty is missing."""
+    return csv_text(label_records(curves), (*LABELS, *FIELDS))
+
+
+def label_json(curves: LabelCurves) -> str:
+    """JSON text that ends in a newline: title, notes, and the same records."""
+    content = {
+        "title": curves.heading,
+        "notes": list(curves.notes()),
+        "records": label_records(curves),
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def label_markdown(curves: LabelCurves) -> str:
+    """Methods down, shares across: the AUC at slice level, then its differences, then the runs."""
+    parts = [f"## {escape(curves.heading)}", f"![{escape(curves.heading)}](labels.png)"]
+    parts += [f"### AUC, {SHOWN} level", _grid(curves, _value)]
+    if any(line.differences for b in curves.budgets for line in b.lines(SHOWN).values()):
+        parts += [f"### ΔAUC to {escape(curves.budgets[0].table.baseline)}", _grid(curves, _delta)]
+    parts.append("\n".join(f"* {escape(note)}" for note in curves.notes()))
+    runs = ", ".join(f"[{b.name}]({b.folder}/report.html)" for b in curves.rising)
+    parts.append(f"Table and report of each share: {runs}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _grid(curves: LabelCurves, text: Callable[[TableRow], str]) -> str:
+    columns = [budget.lines(SHOWN) for budget in curves.rising]
+    heads = [f"{b.name} ({b.abnormal:,} + {b.normal:,})" for b in curves.rising]
+    lines = [["method", *heads], [":--", *["--:"] * len(heads)]]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        seeds = dict.fromkeys(seed_text(c[name]) for c in columns if name in c and c[name].seeds)
+        said = f" ({', '.join(seeds)})" if seeds else ""
+        cells = [text(column[name]) if name in column else "" for column in columns]
+        lines.append([escape(name + said), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _value(row: TableRow) -> str:
+    cell = row.cells[METRIC]
+    if cell.value.value is None:
+        return "failed" if row.failure else ""
+    marked = MARK[cell.rank].format(value_text(METRIC, cell.value)) + (TIED if cell.tied else "")
+    return f"{marked} {below_text(METRIC, cell)}".rstrip()
+
+
+def _delta(row: TableRow) -> str:
+    found = row.differences.get(METRIC)
+    text = f"{difference_text(found)}{escape(stars_text(found))} {difference_interval(found)}"
+    return text.strip()
+
+
+def write_label_curves(curves: LabelCurves, folder: Path) -> list[Path]:
+    """Write ``labels.md``, ``.csv``, ``.json``, ``.png`` and ``.svg`` into ``folder``, which is there."""
+    from dbtssl.report.label_picture import label_picture
+
+    contents = {
+        "labels.md": label_markdown(curves).encode(),
+        "labels.csv": label_csv(curves).encode(),
+        "labels.json": label_json(curves).encode(),
+        "labels.png": label_picture(curves, "png"),
+        "labels.svg": label_picture(curves, "svg"),
+    }
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    return [folder / name for name in contents]
