@@ -105,10 +105,16 @@ class LabelCurves:
             )
         else:
             yield "There is no baseline among the rows, so there are no differences."
+        reasons: dict[str, dict[str, list[str]]] = {}
         for budget in self.rising:
             for name, row in budget.lines(SHOWN).items():
                 if reason := row.failure or row.cells[METRIC].value.reason:
-                    yield f"{name}, {budget.name}: {reason.rstrip('.')}."
+                    reasons.setdefault(reason.rstrip("."), {}).setdefault(budget.name, []).append(
+                        name
+                    )
+        for reason, places in reasons.items():
+            where = "; ".join(f"{', '.join(names)} at {share}" for share, names in places.items())
+            yield f"Without value or interval: {where}: {reason}."
 
 
 def label_records(curves: LabelCurves) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Cell
 
 SIZE = (9.0, 5.2)  # inches
-SIDE = 0.06  # methods at one share stand beside each other over this part of the smallest step between shares
+SIDE, SPREAD = 0.03, 0.35  # parts of the smallest step between shares: from method to method at one share, and of all
 LINE = 0.045  # of the height, between two names
 Point = tuple[float, float, float | None, float | None]
 
@@ -31,7 +31,6 @@ def label_picture(curves: LabelCurves, form: Literal["png", "svg"]) -> bytes:
     """
     with plotting():
         figure, (ax,) = panels(1, *SIZE)
-        figure.set_facecolor(SURFACE)
         names = list(dict.fromkeys(name for b in curves.budgets for name in b.lines(SHOWN)))
         ends = []
         for i, name in enumerate(names):
@@ -54,15 +53,16 @@ def label_picture(curves: LabelCurves, form: Literal["png", "svg"]) -> bytes:
         _names(ax, ends)
         out = io.BytesIO()
         stamp = {"Date": None} if form == "svg" else {}
-        figure.savefig(out, format=form, dpi=130, metadata=stamp)
+        figure.savefig(out, format=form, dpi=130, metadata=stamp, facecolor=SURFACE)
     return out.getvalue()
 
 
 def _beside(curves: LabelCurves, i: int, count: int) -> float:
     """What the share is multiplied with, so that bars of one share do not cover each other."""
     shares = [budget.share for budget in curves.rising]
-    steps = [b / a for a, b in zip(shares, shares[1:], strict=False)]
-    return float(min(steps, default=2.0) ** (SIDE * (i - (count - 1) / 2)))
+    step = min((b / a for a, b in zip(shares, shares[1:], strict=False)), default=2.0)
+    side = min(SIDE, SPREAD / max(count - 1, 1))
+    return float(step ** (side * (i - (count - 1) / 2)))
 
 
 def _points(curves: LabelCurves, name: str, beside: float) -> list[Point]:
@@ -97,9 +97,9 @@ def _bars(curves: LabelCurves) -> str:
     rows = [row for budget in curves.budgets for row in budget.lines(SHOWN).values()]
     said = []
     if any(row.cells[METRIC].value.low is not None for row in rows):
-        said.append("one seed: interval over test patients")
+        said.append("one seed: bars are intervals over test patients")
     if any(row.cells[METRIC].sd is not None for row in rows):
-        said.append("several seeds: mean, bars of one standard deviation over them")
+        said.append("several seeds: their mean, bars of one standard deviation to either side")
     return "; ".join(said).capitalize()
 
 
@@ -108,12 +108,11 @@ def _names(ax: Axes, ends: Sequence[tuple[Point, str, str]]) -> None:
     low, high = ax.get_ylim()
     step = LINE * (high - low)
     heights: list[float] = []
-    for (_, y, *_), _, _ in sorted(ends, key=lambda end: end[0][1]):
+    rising = sorted(ends, key=lambda end: end[0][1])
+    for (_, y, *_), _, _ in rising:
         heights.append(max(y, heights[-1] + step) if heights else y)
     above = max(0.0, heights[-1] - high) if heights else 0.0
-    for ((x, y, *_), name, colour), height in zip(
-        sorted(ends, key=lambda end: end[0][1]), heights, strict=True
-    ):
+    for ((x, y, *_), name, colour), height in zip(rising, heights, strict=True):
         ax.annotate(
             name,
             (x, y),
