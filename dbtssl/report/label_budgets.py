@@ -62,15 +62,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class LabelCurves:
-    """All shares of a benchmark, in any order."""
+    """All shares of a benchmark, in any order; ``phantom`` puts a warning into the heading."""
 
     title: str
+    phantom: bool
     budgets: tuple[Budget, ...]
 
     @property
     def heading(self) -> str:
         """What every rendering is called."""
-        phantom = f" ({PHANTOM})" if PHANTOM in self.budgets[0].table.title else ""
+        phantom = f" ({PHANTOM})" if self.phantom else ""
         return f"{clean(self.title)}: AUC by share of the labels{phantom}"
 
     @property

@@ -284,6 +284,39 @@ def test_as_published_is_a_diagnostic_that_is_not_ranked(out):
     assert ranked == {"", "best", "second"}
 
 
+def test_shares_of_the_labels_are_runs_of_their_own_that_share_pretraining(out, capsys):
+    change = ("name=budgets", 'methods=["random-init", "moco-v2"]', "labels=[0.3, 1]")
+    args = [word for x in change for word in ("--set", x)]
+    assert call("benchmark", SMOKE, "--out", out, *args, "--plan") == 0
+    assert "8 of 16 stages to run" in capsys.readouterr().out
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    printed = capsys.readouterr().err
+    few, whole = re.findall(r"(\d+) stages run, (\d+) found", printed)
+    assert few == ("7", "2")  # all but the data and the pretraining
+    assert whole == ("1", "8")  # the smoke run has all but the comparison of two rows
+    folder = out / "budgets"
+    assert {p.name for p in folder.iterdir()} == {
+        "labels-0.3", "labels-1", *(f"labels.{x}" for x in ("md", "csv", "json", "png", "svg")),
+    }  # fmt: skip
+    few, whole = (
+        json.loads((folder / f"labels-{x}" / "benchmark.json").read_text()) for x in ("0.3", "1")
+    )
+    assert [r["stages"]["pretrain"] for r in few["rows"][1:]] == [
+        r["stages"]["pretrain"] for r in whole["rows"][1:]
+    ]
+    assert whole["rows"] == json.loads((out / "smoke" / "benchmark.json").read_text())["rows"][:2]
+    assert (few["labels"]["abnormal"], few["labels"]["train"]) == (3, [7, 7])
+    assert call("table", folder / "labels-0.3", "--format", "markdown") == 0
+    assert "30 % of the labels: 3 of 7 abnormal" in capsys.readouterr().out
+    found = {(r["labels"], r["method"]) for r in json.loads((folder / "labels.json").read_text())["records"]}
+    assert found == {(x, m) for x in (0.3, 1.0) for m in ("random-init", "moco-v2")}
+    before = (folder / "labels.csv").read_bytes()
+    (folder / "labels-0.3" / "benchmark.json").unlink()  # as if it had been cut off there
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    assert re.findall(r"(\d+) stages run", capsys.readouterr().err) == ["0", "0"]
+    assert (folder / "labels.csv").read_bytes() == before
+
+
 @pytest.mark.skipif(not MINI_TREE.is_dir(), reason="real BCS-DBT files lie outside the project")
 def test_a_real_folder_tree_runs_to_a_table_and_refuses_what_it_cannot_compute(tmp_path):
     settings = (
