@@ -1,7 +1,7 @@
 """One benchmark for each share of the labels, in one store, and the overview of all of them.
 
-Each is an ordinary run, ``NAME/labels-0.1`` for a tenth of the labels, with a table, comparisons and a report of its own:
-rows of different shares are never ranked or subtracted. Pretraining is done once.
+Each is an ordinary run, ``NAME/labels-0.1`` for a tenth of the labels, with a table, comparisons and a report of its
+own: rows of different shares are never ranked or subtracted. Pretraining is done once.
 """
 
 from __future__ import annotations

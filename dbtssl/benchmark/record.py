@@ -77,10 +77,10 @@ class LabelRecord(Config):
         (abnormal, normal), chosen = self.train, self.validation
         return (
             f"{100 * self.share:g} % of the labels: {self.abnormal:,} of {abnormal:,} abnormal and {self.normal:,} of "
-            f"{normal:,} normal training patients had labels, for fine-tuning and for aggregators that learn. They are "
-            "drawn by a hash of seed and patient: the same for every method, others for each seed, and within those of "
-            "a larger share. Pretraining saw all training volumes. Validation is whole and chooses epoch and threshold: "
-            f"{chosen[0]:,} abnormal and {chosen[1]:,} normal patients more whose labels were read."
+            f"{normal:,} normal training patients had labels, for fine-tuning and for aggregators that learn. They "
+            "are drawn by a hash of seed and patient: the same for every method, others for each seed, and within "
+            "those of a larger share. Pretraining saw all training volumes. Validation is whole and chooses epoch and "
+            f"threshold: {chosen[0]:,} abnormal and {chosen[1]:,} normal patients more whose labels were read."
         )
 
 

@@ -45,7 +45,7 @@ def benchmark(spec: Spec, out: Path) -> Record:
 
 
 def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]:
-    """Run ``spec`` in the store below ``out``, or find it done; print its table and write all that is kept to ``folder``.
+    """Run ``spec`` in the store below ``out``, or find it done; print its table and write what is kept to ``folder``.
 
     The record, and the first error of the rows that failed.
     """

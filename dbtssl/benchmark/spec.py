@@ -154,8 +154,8 @@ class Spec(Config):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
     labels: tuple[float, ...] = Field(
         default=(1.0,),
-        description="share, or shares, of the training patients whose labels are given; a run for each. Pretraining sees "
-        "all, validation is whole",
+        description="share, or shares, of the training patients whose labels are given; a run for each. Pretraining "
+        "sees all, validation is whole",
     )
     protocol: str = Field(default="strict", description="name of the protocol")
     baseline: str = Field(

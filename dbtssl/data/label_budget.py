@@ -1,7 +1,7 @@
 """Label budgets: which training patients keep their labels when a share of them is given.
 
-A share p of n patients is ceil(p * n) of them, of the abnormal and of the normal ones apart, so that every class that is
-there stays there. Who comes first is decided by a hash of seed and patient: a smaller share lies within every larger
+A share p of n patients is ceil(p * n) of them, of the abnormal and of the normal ones apart, so that every class that
+is there stays there. Who comes first is decided by a hash of seed and patient: a smaller share lies within every larger
 one, the draw is another for each seed, and it depends neither on the method nor on the order of the cohort.
 """
 

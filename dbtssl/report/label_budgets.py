@@ -1,4 +1,4 @@
-"""The overview of a benchmark with several shares of the labels: AUC by method and share, in words, numbers and a picture.
+"""The overview of several shares of the labels: AUC by method and share, in words, in numbers and as a picture.
 
 It takes what the table of each share says: values with their intervals, or the mean over seeds and its spread, and the
 paired difference to the baseline of the same share. Nothing is compared across shares.
@@ -83,20 +83,21 @@ class LabelCurves:
         """What every rendering says below."""
         rows = [row for budget in self.budgets for row in budget.lines(SHOWN).values()]
         yield (
-            "A share is that of the training patients whose labels fine-tuning was given, of abnormal and of normal ones: "
+            "A share is of the training patients whose labels fine-tuning was given, of abnormal and of normal ones: "
             + "; ".join(f"{b.name} are {b.abnormal:,} and {b.normal:,}" for b in self.rising)
-            + ". They are the same for every method, others for each seed, and those of a smaller share are among those "
-            "of a larger one. Pretraining saw all training volumes; validation is whole and chooses epoch and threshold."
+            + ". They are the same for every method, others for each seed, and those of a smaller share are among "
+            "those of a larger one. Pretraining saw all training volumes; validation is whole and chooses epoch and "
+            "threshold."
         )
         if any(row.seeds for row in rows):
             yield (
-                "Several seeds: mean ± standard deviation over the seeds that finished, which draw patients of their own."
+                "Several seeds: mean ± standard deviation over the seeds that finished, each with a draw of its own."
             )
         if any(not row.seeds and not row.failure for row in rows):
             yield "One seed: the interval is over test patients, of this one draw of labels."
         yield (
-            "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot be "
-            "told apart from the best."
+            "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot "
+            "be told apart from the best."
         )
         if baseline := self.budgets[0].table.baseline:
             yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dbtssl.report.html.figures import series, short
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Cell
 
 SIZE = (9.0, 5.2)  # inches
-SIDE, SPREAD = 0.03, 0.35  # parts of the smallest step between shares: from method to method at one share, and of all
+SIDE, SPREAD = (
+    0.03,
+    0.35,
+)  # parts of the smallest step between shares: from method to method, and at most of all
 LINE = 0.045  # of the height, between two names
 Point = tuple[float, float, float | None, float | None]
 
@@ -60,7 +64,7 @@ def label_picture(curves: LabelCurves, form: Literal["png", "svg"]) -> bytes:
 def _beside(curves: LabelCurves, i: int, count: int) -> float:
     """What the share is multiplied with, so that bars of one share do not cover each other."""
     shares = [budget.share for budget in curves.rising]
-    step = min((b / a for a, b in zip(shares, shares[1:], strict=False)), default=2.0)
+    step = min((b / a for a, b in pairwise(shares)), default=2.0)
     side = min(SIDE, SPREAD / max(count - 1, 1))
     return float(step ** (side * (i - (count - 1) / 2)))
 

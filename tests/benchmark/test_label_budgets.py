@@ -153,9 +153,7 @@ def test_other_shares_are_refused(shares, expected):
 
 def labelled(run, share, failure=""):
     """The record of ``run`` as that of a share, with a row that failed."""
-    counts = LabelRecord(
-        share=share, abnormal=2, normal=5, train=(20, 50), validation=(3, 4)
-    )  # fmt: skip
+    counts = LabelRecord(share=share, abnormal=2, normal=5, train=(20, 50), validation=(3, 4))
     rows = [r.model_copy(update={"failure": failure} if failure else {}) for r in run.record.rows]
     return run.record.model_copy(update={"labels": counts, "rows": tuple(rows)})
 
@@ -182,7 +180,9 @@ def test_a_row_that_failed_stops_no_other_share(make_run, monkeypatch, tmp_path)
 
     monkeypatch.setattr(budgets, "keep", keep)
     spec = validate(Spec, {"name": "toy", "methods": ["a"], "labels": [0.1, 1.0]})
-    with pytest.raises(PluginError, match=r"(?s)2 of 4 rows .*labels-0\.1: moco-v2, seed 0: no mem"):
+    with pytest.raises(
+        PluginError, match=r"(?s)2 of 4 rows .*labels-0\.1: moco-v2, seed 0: no mem"
+    ):
         benchmark_budgets(spec, tmp_path)
     assert done == ["labels-0.1", "labels-1"]
     assert "10 %" in (tmp_path / "toy" / "labels.md").read_text()

@@ -308,8 +308,10 @@ def test_shares_of_the_labels_are_runs_of_their_own_that_share_pretraining(out, 
     assert (few["labels"]["abnormal"], few["labels"]["train"]) == (3, [7, 7])
     assert call("table", folder / "labels-0.3", "--format", "markdown") == 0
     assert "30 % of the labels: 3 of 7 abnormal" in capsys.readouterr().out
-    found = {(r["labels"], r["method"]) for r in json.loads((folder / "labels.json").read_text())["records"]}
-    assert found == {(x, m) for x in (0.3, 1.0) for m in ("random-init", "moco-v2")}
+    lines = json.loads((folder / "labels.json").read_text())["records"]
+    assert {(r["labels"], r["method"]) for r in lines} == {
+        (x, m) for x in (0.3, 1.0) for m in ("random-init", "moco-v2")
+    }
     before = (folder / "labels.csv").read_bytes()
     (folder / "labels-0.3" / "benchmark.json").unlink()  # as if it had been cut off there
     assert call("benchmark", SMOKE, "--out", out, *args) == 0

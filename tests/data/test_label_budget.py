@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_who_comes_first_is_told_by_a_hash_of_seed_and_patient():
 def test_a_smaller_share_lies_within_a_larger_one():
     for seed in range(5):
         nested = [drawn(share, seed)[0] for share in (*SHARES, 1.0)]
-        assert all(small <= large for small, large in zip(nested, nested[1:], strict=False))
+        assert all(small <= large for small, large in pairwise(nested))
 
 
 def test_seeds_draw_other_patients():
