@@ -198,9 +198,13 @@ class Spec(Config):
 
     @property
     def share(self) -> float:
-        """The share of the labels, of a specification that has one alone."""
-        (share,) = self.labels
-        return share
+        """The share of the labels; `ConfigError` where there are several, which are as many runs."""
+        if len(self.labels) > 1:
+            raise ConfigError(
+                f"labels: {len(self.labels)} shares, expected one for one run",
+                hint="benchmark_budgets, and `dbtssl benchmark`, make a run for each",
+            )
+        return self.labels[0]
 
     @field_validator("labels", mode="before")
     @classmethod

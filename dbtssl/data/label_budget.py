@@ -54,8 +54,8 @@ def draw_labels(
 
 
 def patients_of(share: float, n: int) -> int:
-    """ceil(share * n), where 0.1 * 30 is 3 and not what binary fractions make of it."""
-    return math.ceil(round(share * n, 9))
+    """ceil(share * n), where 0.1 * 30 is 3 and not what binary fractions make of it; at least 1 of any patients."""
+    return max(min(n, 1), math.ceil(round(share * n, 9)))
 
 
 def _first(patients: Iterable[str], share: float, seed: int) -> set[str]:

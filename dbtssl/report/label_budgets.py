@@ -79,6 +79,11 @@ class LabelCurves:
         """From the smallest share to the largest."""
         return sorted(self.budgets, key=lambda budget: budget.share)
 
+    @property
+    def baseline(self) -> str:
+        """The row that the others are compared with; empty where no share has it."""
+        return next((b.table.baseline for b in self.budgets if b.table.baseline), "")
+
     def notes(self) -> Iterator[str]:
         """What every rendering says below."""
         rows = [row for budget in self.budgets for row in budget.lines(SHOWN).values()]
@@ -99,7 +104,7 @@ class LabelCurves:
             "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot "
             "be told apart from the best."
         )
-        if baseline := self.budgets[0].table.baseline:
+        if baseline := self.baseline:
             yield (
                 f"ΔAUC is the difference to {baseline} with the same labels on the same test patients, in points, with "
                 "its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
@@ -149,7 +154,7 @@ def label_markdown(curves: LabelCurves) -> str:
     parts = [f"## {escape(curves.heading)}", f"![{escape(curves.heading)}](labels.png)"]
     parts += [f"### AUC, {SHOWN} level", _grid(curves, _value)]
     if any(line.differences for b in curves.budgets for line in b.lines(SHOWN).values()):
-        parts += [f"### ΔAUC to {escape(curves.budgets[0].table.baseline)}", _grid(curves, _delta)]
+        parts += [f"### ΔAUC to {escape(curves.baseline)}", _grid(curves, _delta)]
     parts.append("\n".join(f"* {escape(note)}" for note in curves.notes()))
     runs = ", ".join(f"[{b.name}]({b.folder}/report.html)" for b in curves.rising)
     parts.append(f"Table and report of each share: {runs}.")

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Cell
 
 SIZE = (9.0, 5.2)  # inches
-SIDE, SPREAD = (
-    0.03,
-    0.35,
-)  # parts of the smallest step between shares: from method to method, and at most of all
+SIDE = 0.03  # from method to method at one share, as a part of the smallest step between shares
+SPREAD = 0.35  # of all methods, at most
 LINE = 0.045  # of the height, between two names
 Point = tuple[float, float, float | None, float | None]
 

@@ -151,6 +151,12 @@ def test_other_shares_are_refused(shares, expected):
         validate(Spec, SPEC | {"labels": shares})
 
 
+def test_one_run_has_one_share():
+    assert validate(Spec, SPEC | {"labels": 0.1}).share == 0.1
+    with pytest.raises(ConfigError, match="2 shares, expected one for one run"):
+        _ = validate(Spec, SPEC | {"labels": [0.1, 1]}).share
+
+
 def labelled(run, share, failure=""):
     """The record of ``run`` as that of a share, with a row that failed."""
     counts = LabelRecord(share=share, abnormal=2, normal=5, train=(20, 50), validation=(3, 4))

@@ -35,6 +35,7 @@ def drawn(share, seed=0, order=None, actionable="normal"):
 def test_a_share_of_patients_is_the_ceiling_of_exact_fractions(text):
     for n in range(500):
         assert patients_of(float(text), n) == -(-Fraction(text) * n // 1), n
+    assert [patients_of(1e-12, n) for n in (0, 1, 500)] == [0, 1, 1]
 
 
 def test_a_share_counts_abnormal_and_normal_patients_apart_with_all_their_volumes():
