@@ -115,13 +115,15 @@ class LabelCurves:
         reasons: dict[str, dict[str, list[str]]] = {}
         for budget in self.rising:
             for name, row in budget.lines(SHOWN).items():
-                if reason := row.failure or row.cells[METRIC].value.reason:
+                found = row.differences.get(METRIC)
+                missing = row.failure or row.cells[METRIC].value.reason
+                if reason := missing or (found.reason if found else ""):
                     reasons.setdefault(reason.rstrip("."), {}).setdefault(budget.name, []).append(
                         name
                     )
         for reason, places in reasons.items():
             where = "; ".join(f"{', '.join(names)} at {share}" for share, names in places.items())
-            yield f"Without value or interval: {where}: {reason}."
+            yield f"Something is missing of {where}: {reason}."
 
 
 def label_records(curves: LabelCurves) -> list[dict[str, Any]]:
