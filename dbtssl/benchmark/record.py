@@ -142,7 +142,9 @@ def record_table(record: Record, store: Store) -> Table:
         compared=read_comparison(found.folder).compared() if found else None,
     )
     of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
-    return replace(table, notes=(*table.notes, *of_split))
+    every = record.spec.get("predict", {}).get("every", 1)
+    of_slices = (f"One slice in {every} of each volume was scored, of both classes alike.",)
+    return replace(table, notes=(*table.notes, *(of_slices if every > 1 else ()), *of_split))
 
 
 def _entry(row: RowRecord, store: Store) -> Entry:
