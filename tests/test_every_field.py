@@ -240,6 +240,7 @@ PREDICT = Case(
         "overlap": 0.9,
         "patch_size": 72,
         "min_tissue": 0.99,
+        "every": 2,
         "seed": 1,
     },
 )

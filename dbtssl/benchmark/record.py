@@ -168,7 +168,10 @@ def record_table(record: Record, store: Store) -> Table:
     of_split = tuple(f"Split {record.split[:8]}: {note}." for note in record.notes)
     budget = record.labels
     of_labels = (budget.words(),) if budget is not None and budget.share < 1 else ()
-    return replace(table, notes=(*table.notes, *of_labels, *of_split))
+    every = record.spec.get("predict", {}).get("every", 1)
+    of_slices = (f"One slice in {every} of each volume was scored, of both classes alike.",)
+    told = (*of_labels, *(of_slices if every > 1 else ()), *of_split)
+    return replace(table, notes=(*table.notes, *told))
 
 
 def _entry(row: RowRecord, store: Store) -> Entry:

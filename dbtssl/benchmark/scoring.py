@@ -151,9 +151,10 @@ def _where(spec: Spec) -> dict[str, Any]:
     inference: Inference = patches.inference
     if protocol(spec.protocol).test_patches == "oracle":
         inference = "oracle"
+    every = {"every": patches.every} if patches.every > 1 else {}
     if inference == "grid":
-        return {"inference": inference, "overlap": patches.overlap}
-    return {"inference": inference, "count": patches.patches, "seed": patches.seed}
+        return {"inference": inference, "overlap": patches.overlap, **every}
+    return {"inference": inference, "count": patches.patches, "seed": patches.seed, **every}
 
 
 def _asked(spec: Spec) -> tuple[FeaturesOf | None, bool]:

@@ -90,6 +90,11 @@ class PredictSpec(Config):
     min_tissue: float = Field(
         default=0.01, ge=0, le=1, description="least share of tissue in a patch, both classes alike"
     )
+    every: int = Field(
+        default=1,
+        ge=1,
+        description="1: every slice is scored; n: every n-th, both classes alike, for a cheaper benchmark",
+    )
     seed: int = Field(
         default=0, ge=0, description="seed of the patch positions, where they are random"
     )

@@ -50,7 +50,8 @@ class FixedPatches(Dataset[NDArray[np.float32]]):
 
     Unless ``oracle`` is given, for each volume which of its slices are abnormal: these then have the places of
     `oracle_corners`. ``refs`` lists the slices volume by volume and ``corners`` is ``(len(refs), count, 2)``; both are
-    made once, here, so that loader workers share them. Item i is ``(count, 1, S, S)`` in [0, 1].
+    made once, here, so that loader workers share them. Item i is ``(count, 1, S, S)`` in [0, 1]. ``every`` is as in
+    `slices_scored`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class FixedPatches(Dataset[NDArray[np.float32]]):
         *,
         count: int,
         seed: int,
+        every: int = 1,
         oracle: Sequence[NDArray[np.bool_]] | None = None,
     ) -> None:
         self.slices, self.rule, self.count = slices, rule, count
@@ -68,7 +70,7 @@ class FixedPatches(Dataset[NDArray[np.float32]]):
         for index, volume in enumerate(slices.cohort):
             where = places(rule, slices.tissue(index))
             shape = volume.rows, volume.columns
-            for z in range(volume.n_slices):
+            for z in slices_scored(volume.n_slices, every):
                 self.refs.append(SliceRef(index, z))
                 if oracle is not None and oracle[index][z]:
                     of_slice = oracle_corners(
@@ -98,15 +100,20 @@ class FixedPatches(Dataset[NDArray[np.float32]]):
 class GridPatches(Dataset[NDArray[np.float32]]):
     """The lattice of `grid_corners` on every slice of ``slices``: the same for all slices of a volume.
 
-    Nothing is drawn, so a score has no noise of sampling. Volumes differ in their number of patches.
+    Nothing is drawn, so a score has no noise of sampling. Volumes differ in their number of patches. ``every`` is as in
+    `slices_scored`.
     """
 
-    def __init__(self, slices: Slices, rule: PatchRule, *, overlap: float) -> None:
+    def __init__(self, slices: Slices, rule: PatchRule, *, overlap: float, every: int = 1) -> None:
         self.slices, self.rule = slices, rule
         self.corners = [
             grid_corners(rule.size, slices.tissue(i), overlap) for i in range(len(slices.cohort))
         ]
-        self.refs = [SliceRef(i, z) for i, v in enumerate(slices.cohort) for z in range(v.n_slices)]
+        self.refs = [
+            SliceRef(i, z)
+            for i, volume in enumerate(slices.cohort)
+            for z in slices_scored(volume.n_slices, every)
+        ]
         sizes = [len(self.corners[ref.volume]) for ref in self.refs]
         self.offsets = np.cumsum([0, *sizes], dtype=np.int64)
 
@@ -121,6 +128,11 @@ class GridPatches(Dataset[NDArray[np.float32]]):
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         ref = self.refs[index]
         return read_patches(self.slices, ref, self.corners[ref.volume], self.rule)
+
+
+def slices_scored(n_slices: int, every: int) -> range:
+    """Every ``every``-th slice of a volume, at least one, from the middle of the first so many on; no label is read."""
+    return range(min(every // 2, (n_slices - 1) // 2), n_slices, every)
 
 
 def read_patches(

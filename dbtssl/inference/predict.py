@@ -44,6 +44,7 @@ def predict(
     count: int = PATCHES,
     seed: int = 0,
     overlap: float = OVERLAP,
+    every: int = 1,
     features: FeaturesOf | None = None,
     split: str = "",
     phantom: bool = False,
@@ -52,7 +53,7 @@ def predict(
     workers: int = 0,
     what: str = "predict",
 ) -> pa.Table:
-    """Score patches of every slice; one row a slice, in the order of the cohort (columns: docs/predictions.md).
+    """Score patches of every slice, or of every ``every``-th; one row a slice, in the order of the cohort.
 
     ``model`` maps ``(B, 1, S, S)`` to ``(B,)`` logits. Logits are kept, not probabilities, which saturate. ``random``
     scores ``count`` patches whose places depend on ``seed``, the volume's id, the slice and the patch number alone, so
@@ -60,14 +61,16 @@ def predict(
     covers all tissue. ``oracle`` is ``random`` with patches of abnormal slices placed over the lesion: a diagnostic.
     ``features`` keeps the output of ``model.encoder``: of each patch, or the mean over the patches of a slice.
     ``batch_size``, in patches of whatever slices, does not decide the result; by default it is what `BATCH_PIXELS`
-    allows. The schema's metadata says how it was made.
+    allows. The schema's metadata says how it was made; docs/predictions.md has the columns.
     """
     patches: Patches
     if inference == "grid":
-        patches = GridPatches(labelled.slices, rule, overlap=overlap)
+        patches = GridPatches(labelled.slices, rule, overlap=overlap, every=every)
     else:
         oracle = labelled.abnormal if inference == "oracle" else None
-        patches = FixedPatches(labelled.slices, rule, count=count, seed=seed, oracle=oracle)
+        patches = FixedPatches(
+            labelled.slices, rule, count=count, seed=seed, every=every, oracle=oracle
+        )
     with progress(what, len(patches), "slices") as ticker:
         logits, found = patch_outputs(
             model,
@@ -88,6 +91,8 @@ def predict(
         "seed": str(seed),
     }
     metadata |= {"overlap": repr(overlap)} if inference == "grid" else {"count": str(count)}
+    if every > 1:
+        metadata["every"] = str(every)
     table = _table(labelled, patches, logits)
     if found is not None:
         table = table.append_column("features", _features(found, patches, features))
@@ -211,7 +216,7 @@ def _table(labelled: Labelled, patches: Patches, logits: NDArray[np.float32]) ->
         "rows": [v.rows for v in volumes],
         "columns": [v.columns for v in volumes],
         "z": [ref.z for ref in patches.refs],
-        "abnormal": np.concatenate([*labelled.abnormal, np.zeros(0, dtype=np.bool_)]),
+        "abnormal": np.array([labelled.abnormal[r.volume][r.z] for r in patches.refs], np.bool_),
         "boxes": [_boxes(cohort[ref.volume], ref.z) for ref in patches.refs],
         "logits": _lists(logits, patches.offsets, pa.float32()),
         "y": _lists(corners[:, 0], patches.offsets, pa.int32()),

@@ -18,6 +18,8 @@ from dbtssl.plugins.hookspec import GROUP
 # a word after an import or from at the beginning of a line; one in a docstring does no harm
 IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 
+CORE = "dbtssl"
+
 # kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
 KINDS: dict[str, str | None] = {
     "sampler": "Sampler",
@@ -76,9 +78,14 @@ class Component:
         """Distribution, version and SHA-256 of the source: what a result's key must hold.
 
         The source is every ``.py`` file of the top-level packages of the plugin and of the target, and of the other
-        plugins that these import. A plugin that is one file counts as that file alone, wherever it lies.
+        plugins that these import. A plugin that is one file counts as that file alone, wherever it lies. A component of
+        dbtssl itself counts as its own module: for the rest of the core the versions of the stages stand, or every
+        change of a table's layout would make all results anew.
         """
-        roots = {root_package(self.module), root_package(self.target.partition(":")[0])}
+        own = self.target.partition(":")[0]
+        roots = {root_package(self.module), root_package(own)} - {CORE}
+        if root_package(own) == CORE:
+            roots.add(own)
         text = hashlib.sha256()
         for root in sorted(_with_plugins(roots)):
             for relative, path in _sources(root):
@@ -99,7 +106,7 @@ def _with_plugins(roots: set[str]) -> set[str]:
     known: set[str] = set()
     while new := roots - known:
         known |= new
-        files_ = [path for root in new - {"dbtssl"} for _, path in _sources(root)]
+        files_ = [path for root in new for _, path in _sources(root)]
         roots = (
             known | {n.decode() for f in files_ for n in IMPORT.findall(f.read_bytes())} & plugins
         )

@@ -12,7 +12,7 @@ from dbtssl.data.records import SliceRef
 from dbtssl.errors import ConfigError, PluginError
 from dbtssl.evaluation.prediction_schema import SCHEMA
 from dbtssl.evaluation.predictions import Made, parse_predictions
-from dbtssl.inference.dataset import FixedPatches, GridPatches, read_patches
+from dbtssl.inference.dataset import FixedPatches, GridPatches, read_patches, slices_scored
 from dbtssl.inference.patches import PatchRule, grid_corners
 from dbtssl.inference.predict import patch_outputs, predict, single_device
 from dbtssl.interfaces import Labelled
@@ -253,6 +253,29 @@ def test_the_lattice_is_scored_patch_by_patch(labelled):
     for options in ({"batch_size": 7}, {"workers": 1}):
         other = predict(Network(), labelled, RULE, inference="grid", overlap=0.25, **options)
         assert_same(other, table)
+
+
+@pytest.mark.parametrize("options", [{"count": 3}, {"inference": "grid", "overlap": 0.25}])
+def test_every_third_slice_is_scored_as_among_all_of_them(labelled, options):
+    rows = {
+        (row["volume"], row["z"]): row
+        for row in predict(Network(), labelled, RULE, **options).to_pylist()
+    }
+    table = predict(Network(), labelled, RULE, every=3, **options)
+    assert table.schema.metadata[b"every"] == b"3"
+    some = {(row["volume"], row["z"]): row for row in table.to_pylist()}
+    assert list(some) == [
+        (v.id, z) for v in labelled.slices.cohort for z in range(1, v.n_slices, 3)
+    ]
+    for key, row in some.items():
+        np.testing.assert_allclose(row.pop("logits"), rows[key].pop("logits"), atol=1e-6)
+        assert row == rows[key]
+
+
+def test_a_volume_of_fewer_slices_keeps_its_middle_one():
+    assert list(slices_scored(2, 9)) == [0]
+    assert list(slices_scored(5, 9)) == [2]
+    assert list(slices_scored(9, 1)) == list(range(9))
 
 
 def test_volumes_may_differ_in_patches(tmp_path):

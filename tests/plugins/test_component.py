@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,11 @@ def test_the_core_has_one_too():
     fingerprint = registry().component("method", "random-init").fingerprint()
     assert fingerprint.startswith(f"dbtssl {dbtssl.__version__} ")
     assert len(fingerprint.split()[-1]) == 64
+
+
+def test_of_the_core_a_component_counts_as_its_own_module():
+    found = registry().component("backbone", "cnn7")
+    module = importlib.util.find_spec(found.target.partition(":")[0])
+    content = Path(module.origin).read_bytes()
+    expected = hashlib.sha256(f"\0{len(content)}\0".encode() + content).hexdigest()
+    assert found.fingerprint().split()[-1] == expected
