@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     Mapper = Callable[[Image, Mask, float], Map]
 
 TOP = 3  # spots a slice
-SKIN = 5.0  # mm inside the tissue mask: the skin line is bright everywhere, and no lesion lies there
+SKIN = (
+    5.0  # mm inside the tissue mask: the skin line is bright everywhere, and no lesion lies there
+)
 APART = 20.0  # mm between two spots: twice the 100 pixels within which the official rule sees a hit
 STEP = 8.0  # mm between places of a map, a tenth of a patch
 SCALES = (1.0, 1.5)  # by how much the slice is enlarged before the head sees it
@@ -109,7 +111,7 @@ def lesion_slices(phantom: PhantomRun, part: Sequence[int], limit: int = 0) -> l
 
 
 def eroded(mask: Mask, by: float) -> Mask:
-    """The pixels of ``mask`` that are further than ``by`` pixels from what is outside; the frame's edge is no outside."""
+    """The pixels of ``mask`` further than ``by`` pixels from what is outside it; the frame's edge is no outside."""
     if mask.all():
         return mask
     return np.asarray(ndimage.distance_transform_edt(mask) > by)
@@ -127,7 +129,7 @@ def brightness(image: Image, mask: Mask, pixel: float, *, sigma: float) -> Map:
 
 
 def blob(image: Image, mask: Mask, pixel: float, *, radii: Iterable[float] = BLOB_RADII) -> Map:
-    """Scale-normalised Laplacian of Gaussian, the most over discs of ``radii`` mm (Lindeberg 1998): r = sqrt(2) sigma."""
+    """Scale-normalised Laplacian of Gaussian, the most over ``radii`` mm, r = sqrt(2) sigma (Lindeberg 1998)."""
     whole = filled(image, mask)
     sigmas = [r / np.sqrt(2) / pixel for r in radii]
     return np.max([-(s**2) * ndimage.gaussian_laplace(whole, s) for s in sigmas], axis=0)
@@ -192,7 +194,9 @@ def windows_grid(
     right, below = columns - image.shape[3] - pad, rows - image.shape[2] - pad
     whole = F.pad(image, (pad, right, pad, below))
     asked = ndimage.maximum_filter(mask, 2 * step + 1)[::step, ::step]
-    views = whole[0, 0].unfold(0, size, step).unfold(1, size, step)[torch.from_numpy(asked)][:, None]
+    views = (
+        whole[0, 0].unfold(0, size, step).unfold(1, size, step)[torch.from_numpy(asked)][:, None]
+    )
     logits = torch.cat([model(part) for part in views.split(max(1, BATCH_PIXELS // size**2))])
     values = np.zeros(asked.shape)
     values[asked] = logits.double().numpy()
@@ -215,7 +219,9 @@ def cam_grid(
     step = pitch // shifts
     pad = size // 2
     sides = [size + pitch * -(-n // pitch) for n in image.shape[2:]]
-    right, below = (m + pitch - n - pad for m, n in zip(sides[::-1], image.shape[:1:-1], strict=True))
+    right, below = (
+        m + pitch - n - pad for m, n in zip(sides[::-1], image.shape[:1:-1], strict=True)
+    )
     whole = F.pad(image, (pad, right, pad, below))
     parts: dict[tuple[int, int], torch.Tensor] = {}
     for dy in range(shifts):
@@ -249,20 +255,19 @@ def _pitch(encoder: torch.nn.Module, size: int) -> int:
 
 
 def spots(values: Map, mask: Mask, apart: float, count: int = TOP) -> list[tuple[int, int]]:
-    """The ``count`` highest pixels of ``values`` within ``mask``, ``(y, x)``, each ``apart`` pixels from the others or more."""
+    """The ``count`` highest pixels ``(y, x)`` of ``values`` within ``mask``, ``apart`` pixels from each other or more."""
     left = np.where(mask, values, -np.inf)
     y, x = np.ogrid[: left.shape[0], : left.shape[1]]
     found: list[tuple[int, int]] = []
-    while len(found) < count and np.isfinite(top := left.max()):
+    while len(found) < count and np.isfinite(left.max()):
         row, column = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
-        assert left[row, column] == top
         found.append((row, column))
         left[np.hypot(y - row, x - column) < apart] = -np.inf
     return found
 
 
 def hits(found: Sequence[tuple[int, int]], of: LesionSlice) -> list[bool]:
-    """Of each spot whether it hits a lesion of its slice by the official rule of DBTex (`dbtssl.evaluation.detection`)."""
+    """Of each spot whether it hits a lesion of its slice by the official rule (`dbtssl.evaluation.detection`)."""
     scale = FULL_ROWS / of.volume.rows
     at = [Detection(scale * (x + 0.5), scale * (y + 0.5), 0, 0, of.z, 0, 0) for y, x in found]
     matched = match([[scaled(b, scale) for b in of.boxes]], [of.volume.n_slices], [at])
@@ -272,9 +277,7 @@ def hits(found: Sequence[tuple[int, int]], of: LesionSlice) -> list[bool]:
 def inside(found: Sequence[tuple[int, int]], of: LesionSlice) -> list[bool]:
     """Of each spot whether it lies in a lesion's box: stricter where the box is small."""
     return [
-        any(
-            b.x <= x + 0.5 < b.x + b.width and b.y <= y + 0.5 < b.y + b.height for b in of.boxes
-        )
+        any(b.x <= x + 0.5 < b.x + b.width and b.y <= y + 0.5 < b.y + b.height for b in of.boxes)
         for y, x in found
     ]
 
@@ -312,7 +315,9 @@ class Asked:
 
 def ask(mapper: Mapper, slices: Sequence[LesionSlice]) -> Asked:
     """The spots of ``mapper`` on every slice."""
-    return judged([spots(mapper(s.image, s.mask, s.pixel), s.mask, APART / s.pixel) for s in slices], slices)
+    return judged(
+        [spots(mapper(s.image, s.mask, s.pixel), s.mask, APART / s.pixel) for s in slices], slices
+    )
 
 
 def judged(found: Sequence[list[tuple[int, int]]], slices: Sequence[LesionSlice]) -> Asked:
@@ -325,7 +330,9 @@ def judged(found: Sequence[list[tuple[int, int]]], slices: Sequence[LesionSlice]
             padded = np.array([*one, *[False] * (TOP - len(one))])
             rows[name].append(np.logical_or.accumulate(padded))
         false.update(thing_at(spot, of) for spot, on in zip(own, hit, strict=True) if not on)
-    hit_rows, box_rows = (np.array(rows[k], dtype=np.float64).reshape(-1, TOP) for k in ("hit", "box"))
+    hit_rows, box_rows = (
+        np.array(rows[k], dtype=np.float64).reshape(-1, TOP) for k in ("hit", "box")
+    )
     return Asked(hit_rows, box_rows, false)
 
 
@@ -394,7 +401,9 @@ def _patients(slices: Sequence[LesionSlice]) -> NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def report(methods: Mapping[str, Asked], slices: Sequence[LesionSlice]) -> tuple[str, dict[str, Any]]:
+def report(
+    methods: Mapping[str, Asked], slices: Sequence[LesionSlice]
+) -> tuple[str, dict[str, Any]]:
     """The tables as text and the numbers; differences are of the first method to each other one."""
     numbers: dict[str, Any] = {name: summary(asked, slices) for name, asked in methods.items()}
     patients = _patients(slices)
@@ -402,9 +411,17 @@ def report(methods: Mapping[str, Asked], slices: Sequence[LesionSlice]) -> tuple
     count = Counter(s.kind for s in slices) | Counter({"all": len(slices)})
     parts = []
     for kind in kinds:
-        head = [f"{kind}, {count[kind]} slices", *(f"top {k + 1}" for k in range(TOP)), "in the box, top 1"]
+        head = [
+            f"{kind}, {count[kind]} slices",
+            *(f"top {k + 1}" for k in range(TOP)),
+            "in the box, top 1",
+        ]
         rows = [
-            [name, *(shown(found[kind][f"hit top {k + 1}"]) for k in range(TOP)), shown(found[kind]["in box top 1"])]
+            [
+                name,
+                *(shown(found[kind][f"hit top {k + 1}"]) for k in range(TOP)),
+                shown(found[kind]["in box top 1"]),
+            ]
             for name, found in numbers.items()
         ]
         parts.append(table([head, *rows]))
@@ -416,9 +433,14 @@ def report(methods: Mapping[str, Asked], slices: Sequence[LesionSlice]) -> tuple
         }
         for other in others
     }
-    rows = [[f"{first} minus {other}", *(shown(v, "+") for v in gap.values())] for other, gap in gaps.items()]
+    rows = [
+        [f"{first} minus {other}", *(shown(v, "+") for v in gap.values())]
+        for other, gap in gaps.items()
+    ]
     parts.append(table([["difference, all slices", *(f"top {k + 1}" for k in range(TOP))], *rows]))
-    things = sorted({kind for found in numbers.values() for kind in found["false spots"]["on"]} - {OTHER})
+    things = sorted(
+        {kind for found in numbers.values() for kind in found["false spots"]["on"]} - {OTHER}
+    )
     head = ["false spots lie on", *things, OTHER, "number"]
     rows = []
     for name, found in numbers.items():
@@ -431,7 +453,9 @@ def report(methods: Mapping[str, Asked], slices: Sequence[LesionSlice]) -> tuple
 
 def pictured(slices: Sequence[LesionSlice], count: int = 6) -> list[LesionSlice]:
     """The first slices of each kind in turn, in the order of the cohort: none is picked by what was found."""
-    kinds = {kind: [s for s in slices if s.kind == kind] for kind in sorted({s.kind for s in slices})}
+    kinds = {
+        kind: [s for s in slices if s.kind == kind] for kind in sorted({s.kind for s in slices})
+    }
     turns = [own[i] for i in range(len(slices)) for own in kinds.values() if i < len(own)]
     return sorted(turns[:count], key=lambda s: s.kind)
 
@@ -463,7 +487,8 @@ def picture(path: Path, mapper: Mapper, slices: Sequence[LesionSlice]) -> None:
                 str(number), (spot[1], spot[0]), color=colour, ha="center", va="center", fontsize=8
             )
     figure.suptitle(
-        "phantom: lesion slices of test patients; box white, three highest spots, a hit green", fontsize=10
+        "phantom: lesion slices of test patients; box white, three highest spots, a hit green",
+        fontsize=10,
     )
     figure.savefig(path, dpi=120)
 
@@ -485,7 +510,9 @@ def main() -> None:
         help="enlargement of the slice; of several, validation chooses",
     )  # fmt: skip
     parser.add_argument("--limit", type=int, default=0, help="test slices at most; 0: all")
-    parser.add_argument("--val-limit", type=int, default=24, help="validation slices at most; 0: all")
+    parser.add_argument(
+        "--val-limit", type=int, default=24, help="validation slices at most; 0: all"
+    )
     parser.add_argument("--picture", type=Path, help="six slices with map and spots, as an image")
     parser.add_argument("--out", type=Path, help="write the numbers to this JSON file")
     options = parser.parse_args()
@@ -509,13 +536,21 @@ def main() -> None:
     }
     text, numbers = report(methods, test)
     seconds = round(time.monotonic() - began)
-    print(f"{phantom.run.name}, phantom: {options.row}, seeds {', '.join(str(r.seed) for r in records)}")
-    print(f"map: {name} (validation, {len(val)} slices; share found at the first spot, within three):")
+    print(
+        f"{phantom.run.name}, phantom: {options.row}, seeds {', '.join(str(r.seed) for r in records)}"
+    )
+    print(
+        f"map: {name} (validation, {len(val)} slices; share found at the first spot, within three):"
+    )
     for one, found in (tried | tried_sigmas).items():
         print(f"  {one:16} {found[0]:.2f} {found[1]:.2f}")
-    print(f"brightness: {sigma}. Spots {APART:g} mm apart, {SKIN:g} mm inside the tissue mask or more.\n")
+    print(
+        f"brightness: {sigma}. Spots {APART:g} mm apart, {SKIN:g} mm inside the tissue mask or more.\n"
+    )
     print(text)
-    print(f"\nHit: official rule of DBTex. Vessels have no boxes and count as {OTHER!r}. {seconds} s")
+    print(
+        f"\nHit: official rule of DBTex. Vessels have no boxes and count as {OTHER!r}. {seconds} s"
+    )
     if options.picture:
         picture(options.picture, maps[0][name], test)
     if options.out:

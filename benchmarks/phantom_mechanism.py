@@ -32,7 +32,7 @@ from scipy.stats import spearmanr
 from dbtssl.benchmark.runs import open_run
 from dbtssl.data.arrays import inside, zero_pad
 from dbtssl.data.display import apply_window
-from dbtssl.data.records import Rect
+from dbtssl.data.records import Rect, SliceRef
 from dbtssl.errors import DataError
 from dbtssl.phantom.render import render
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 4  # with 3, every order has a correlation of 0.5 or more, of either sign
 BATCH = 64
+SAME = 1e-3  # of the display range, mean over a patch: rounding on another machine
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def move(ill: Features, well: Features, variance: float) -> Move:
     if not squared:
         return Move(0.0, float("nan"))
     return Move(
-        squared / variance if variance else float("nan"), float((gap.mean(axis=0) ** 2).sum()) / squared
+        squared / variance if variance else float("nan"),
+        float((gap.mean(axis=0) ** 2).sum()) / squared,
     )
 
 
@@ -121,13 +123,14 @@ def features(encoder: nn.Module, patches: NDArray[np.float32]) -> Features:
 def render_twins(phantom: PhantomRun, patients: int = 0) -> Twins:
     """Render the volumes with a box of the test patients, all or the first ``patients``, with and without lesion.
 
-    A patch lies centred on the box, on its slice. `DataError` where slices were resized in preparation.
+    A patch lies centred on the box, on its slice. `DataError` where slices were resized in preparation, or are not
+    what is rendered now.
     """
-    cohort = phantom.data.dataset.cohort
-    volumes = [cohort[i] for i in phantom.data.split.test if cohort[i].boxes]
-    chosen = list(dict.fromkeys(v.patient for v in volumes))[: patients or None]
+    slices = phantom.data.dataset.slices(phantom.data.split.test)
+    boxed = [(i, v) for i, v in enumerate(slices.cohort) if v.boxes]
+    chosen = list(dict.fromkeys(v.patient for _, v in boxed))[: patients or None]
     ill, well, breast, kind = [], [], [], []
-    for v in volumes:
+    for i, v in boxed:
         if v.patient not in chosen:
             continue
         if (v.rows, v.columns) != (phantom.config.rows, phantom.config.columns):
@@ -140,20 +143,31 @@ def render_twins(phantom: PhantomRun, patients: int = 0) -> Twins:
         with_it, _ = render(phantom.config, planned)
         without, _ = render(phantom.config, planned.without_lesion())
         for box in v.boxes:
-            ill.append(patch(with_it, v, box, phantom.size))
-            well.append(patch(without, v, box, phantom.size))
+            rect = patch_rect(box, phantom.size)
+            ill.append(patch(with_it, v, box.z, rect))
+            well.append(patch(without, v, box.z, rect))
+            stored = slices.read(SliceRef(i, box.z), rect)
+            if np.abs(ill[-1] - stored).mean() > SAME:
+                raise DataError(
+                    f"volume {v.id}, rendered anew, is not the one that the run prepared",
+                    hint="use the version of dbtssl that made the run",
+                )
             breast.append(f"{v.patient} {v.study} {v.side}")
             kind.append(planned.lesion.kind)
     _, codes = np.unique(breast, return_inverse=True)
     return Twins(np.stack(ill), np.stack(well), codes.astype(np.int64), np.array(kind))
 
 
-def patch(pixels: NDArray[np.uint16], volume: Volume, box: Box, size: int) -> NDArray[np.float32]:
-    """The patch of ``size`` pixels round the middle of ``box``, as a prepared slice shows it; 0 outside."""
+def patch_rect(box: Box, size: int) -> Rect:
+    """The patch of ``size`` pixels round the middle of ``box``."""
     y, x = (round(m - size / 2) for m in (box.y + box.height / 2, box.x + box.width / 2))
-    rect = Rect(y, x, y + size, x + size)
+    return Rect(y, x, y + size, x + size)
+
+
+def patch(pixels: NDArray[np.uint16], volume: Volume, z: int, rect: Rect) -> NDArray[np.float32]:
+    """``rect`` of slice ``z`` of rendered ``pixels``, as a prepared slice shows it; 0 outside."""
     seen = inside(rect, volume.rows, volume.columns)
-    cut = pixels[box.z, seen.y0 : seen.y1, seen.x0 : seen.x1]
+    cut = pixels[z, seen.y0 : seen.y1, seen.x0 : seen.x1]
     return np.asarray(zero_pad(apply_window(cut, volume.window), seen, rect), dtype=np.float32)
 
 
@@ -170,7 +184,12 @@ def slice_auc(run: Run, record: RowRecord) -> float | None:
     if not record.score:
         return None
     for row in run.score(record).rows:
-        if row.kind == "method" and row.level == "slice" and not row.subgroup and "auc" in row.values:
+        if (
+            row.kind == "method"
+            and row.level == "slice"
+            and not row.subgroup
+            and "auc" in row.values
+        ):
             return row.values["auc"].value
     return None
 
@@ -214,7 +233,10 @@ def main() -> None:
     phantom = open_phantom(options.runs[0])
     runs = {str(path): open_run(path) for path in options.runs}
     for path, run in runs.items():
-        if (run.record.data, run.record.split) != (phantom.run.record.data, phantom.run.record.split):
+        if (run.record.data, run.record.split) != (
+            phantom.run.record.data,
+            phantom.run.record.split,
+        ):
             raise DataError(
                 f"{path} has other data or another split than {options.runs[0]}",
                 hint="give runs on the same phantom, with the same split",
@@ -250,7 +272,7 @@ def main() -> None:
         for path in runs
     }
     seconds = {"rendering": rendered, "all": round(time.monotonic() - began)}
-    print(text(rows, names, correlation, twins))
+    print(text(rows, names, correlation, twins, len(by_source)))
     print(f"\n{seconds['all']} s, {rendered} s of them to open and render")
     if options.out:
         record_ = {
@@ -267,6 +289,7 @@ def text(
     names: Sequence[str],
     correlation: Mapping[str, Mapping[str, float | None]],
     twins: Twins,
+    encoders: int,
 ) -> str:
     """The tables: what all lesions do, and what each kind does."""
     kinds = sorted(set(twins.kind.tolist()))
@@ -293,6 +316,7 @@ def text(
         for name, value in correlation[path].items()
         if name in main_names
     ]
+    lines.append(f"These rows begin from {encoders} encoders, seeds counted one by one.")
     return "\n\n".join([*parts, "\n".join(lines)])
 
 

@@ -97,7 +97,9 @@ def open_phantom(folder: Path) -> PhantomRun:
     """Open the run in ``folder``; `DataError` where it is not of a phantom, or its data are not there any more."""
     run = open_run(folder)
     if not run.record.phantom:
-        raise DataError(f"{folder} is no run on a phantom", hint="give a run with data.source phantom")
+        raise DataError(
+            f"{folder} is no run on a phantom", hint="give a run with data.source phantom"
+        )
     dataset = run.dataset()
     if dataset is None:
         raise DataError(f"{folder}: its prepared data are gone", hint="run the benchmark once more")
@@ -134,9 +136,7 @@ def millimetres(volume: Volume) -> float:
 
 def scaled(box: Box, by: float) -> Box:
     """The box on slices that are ``by`` times larger."""
-    return replace(
-        box, x=box.x * by, y=box.y * by, width=box.width * by, height=box.height * by
-    )
+    return replace(box, x=box.x * by, y=box.y * by, width=box.width * by, height=box.height * by)
 
 
 def share(hits: NDArray[np.float64], patients: NDArray[np.int64]) -> dict[str, Any]:
@@ -174,14 +174,21 @@ def shown(found: Mapping[str, Any], sign: str = "") -> str:
     if found["value"] is None:
         return "-"
     text = f"{found['value']:{sign}.2f}"
-    return text if found["low"] is None else f"{text} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+    return (
+        text
+        if found["low"] is None
+        else f"{text} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, the first to the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
