@@ -116,7 +116,7 @@ def measured(ill: Features, well: Features, twins: Twins) -> dict[str, float]:
 def features(encoder: nn.Module, patches: NDArray[np.float32]) -> Features:
     """What ``encoder`` gives for ``(n, S, S)``: ``(n, D)``."""
     with torch.inference_mode():
-        parts = torch.from_numpy(patches)[:, None].split(BATCH)
+        parts = torch.split(torch.from_numpy(patches)[:, None], BATCH)
         return torch.cat([encoder(part) for part in parts]).double().numpy()
 
 
@@ -252,8 +252,8 @@ def main() -> None:
             key = source(phantom, record)
             if key not in by_source:
                 encoder = phantom.encoder(record)
-                pairs = (features(encoder, side) for side in (twins.ill, twins.well))
-                by_source[key] = measured(*pairs, twins)
+                ill, well = features(encoder, twins.ill), features(encoder, twins.well)
+                by_source[key] = measured(ill, well, twins)
             of_seeds.append(by_source[key])
         rows[method] = {name: over_seeds([s[name] for s in of_seeds]) for name in of_seeds[0]}
         rows[method]["auc"] = {

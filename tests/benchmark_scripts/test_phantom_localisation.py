@@ -10,6 +10,9 @@ from dbtssl.data.records import Box, Label, Volume
 from dbtssl.errors import ConfigError
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.nn.classifier import PatchClassifier
+from dbtssl.phantom.cohort import plan
+from dbtssl.phantom.config import PhantomConfig
+from dbtssl.phantom.render import render
 
 
 class Pooled(nn.Module):
@@ -39,7 +42,9 @@ def classifier(encoder, weight=2.0, bias=0.5):
     return model
 
 
-def lesion_slice(localisation, boxes, things=(), rows=192, columns=156, kind="spiculated"):
+def lesion_slice(
+    localisation, boxes, things=(), rows=192, columns=156, kind="spiculated", vessels=()
+):
     volume = Volume("p", "s", "lcc", 20, rows, columns, Label.CANCER, tuple(boxes))
     mask = np.ones((rows, columns), bool)
     return localisation.LesionSlice(
@@ -51,6 +56,7 @@ def lesion_slice(localisation, boxes, things=(), rows=192, columns=156, kind="sp
         tuple(boxes),
         tuple(things),
         2.5,
+        np.array(vessels, dtype=float).reshape(-1, 3),
     )
 
 
@@ -171,6 +177,39 @@ def test_a_spot_lies_on_the_nearest_thing_of_its_depth(localisation):
     assert localisation.thing_at((44, 41), of) == "lymph-node"
     assert localisation.thing_at((45, 47), of) == "calcification"
     assert localisation.thing_at((102, 102), of) == localisation.OTHER
+
+
+def test_a_spot_on_nothing_else_may_lie_on_a_vessel(localisation):
+    node = Box(9, 40, 40, 10, 10, Label.NORMAL)
+    line = [(y, 100.5, 1.0) for y in range(30, 60)]
+    of = lesion_slice(localisation, [], [("cyst", node)], vessels=[*line, (45.5, 45.5, 1.0)])
+    assert localisation.thing_at((45, 102), of) == "vessel"  # 2 pixels, 1.3 mm from the wall
+    assert localisation.thing_at((45, 104), of) == localisation.OTHER  # 3.8 mm
+    assert localisation.thing_at((45, 45), of) == "cyst"
+
+
+def test_vessels_are_bright_where_they_are_said_to_be(localisation):
+    """The rendered slice is brighter on their middles than 4 mm beside them."""
+    config = PhantomConfig(patients=3, rows=128, seed=4)
+    gaps = []
+    for planned in plan(config)[0:3:2]:  # a left and a right breast
+        pixels, _ = render(config, planned)
+        for z in range(4, planned.n_slices - 4, 4):
+            found = localisation.vessels_at(config, planned, z)
+            y, x = found[found[:, 2] * config.pixel > 0.8, :2].astype(int).T
+            side = round(4 / config.pixel)
+            kept = (
+                (y >= side) & (y < planned.rows - side) & (x >= side) & (x < planned.columns - side)
+            )
+            y, x = y[kept], x[kept]
+            image = pixels[z].astype(float)
+            beside = [
+                image[y + a, x + b] for a, b in ((side, 0), (-side, 0), (0, side), (0, -side))
+            ]
+            gaps += (image[y, x] - np.mean(beside, axis=0)).tolist()
+    assert len(gaps) > 100
+    print(np.mean(gaps), len(gaps))
+    assert np.mean(gaps) > 8
 
 
 def test_chance_is_the_share_of_the_tissue_that_hits(localisation):
