@@ -210,19 +210,29 @@ def _enlarged(
     return np.asarray(ndimage.map_coordinates(values, at, order=1, mode="nearest"))
 
 
+def mirrored(image: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
+    """``image`` ``(1, 1, rows, columns)`` continued by its mirror images, pixels before and after.
+
+    With air beyond the chest wall its edge would be in the middle of a patch, where training never showed one, and it
+    is what the head then finds.
+    """
+    padded = np.pad(image[0, 0].numpy(), (rows, columns), mode="symmetric")
+    return torch.from_numpy(padded)[None, None]
+
+
 def windows_grid(
     model: PatchClassifier, image: torch.Tensor, mask: Mask, size: int, step: int
 ) -> tuple[Map, float, float]:
     """Logits of the patches of ``size`` round places ``step`` apart: values, row and column of the first, step.
 
-    ``image`` is ``(1, 1, rows, columns)``. What of a patch lies outside is 0, as in training. Only places within
-    ``step`` of ``mask`` are asked; others have the value of the nearest.
+    ``image`` is ``(1, 1, rows, columns)`` and `mirrored` beyond its edges. Only places within ``step`` of ``mask`` are
+    asked; others have the value of the nearest.
     """
     pad = size // 2
     counts = [-(-n // step) for n in image.shape[2:]]
     rows, columns = (size + step * (n - 1) for n in counts)
     right, below = columns - image.shape[3] - pad, rows - image.shape[2] - pad
-    whole = F.pad(image, (pad, right, pad, below))
+    whole = mirrored(image, (pad, below), (pad, right))
     asked = ndimage.maximum_filter(mask, 2 * step + 1)[::step, ::step]
     views = (
         whole[0, 0].unfold(0, size, step).unfold(1, size, step)[torch.from_numpy(asked)][:, None]
@@ -253,7 +263,7 @@ def cam_grid(
     right, below = (
         m + pitch - n - pad for m, n in zip(sides[::-1], image.shape[:1:-1], strict=True)
     )
-    whole = F.pad(image, (pad, right, pad, below))
+    whole = mirrored(image, (pad, below), (pad, right))
     parts: dict[tuple[int, int], torch.Tensor] = {}
     for dy in range(shifts):
         for dx in range(shifts):
