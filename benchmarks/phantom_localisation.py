@@ -7,7 +7,8 @@ and chance, on the same tissue and with the same rule:
     python benchmarks/phantom_localisation.py runs/quick --picture spots.png
 
 No label trains anything here. The boxes of validation patients choose among the kinds of map (or of
-filter sizes) unless --map names one. It prints how long it took; some two seconds a slice and seed.
+filter sizes) unless --map and --scale name one. On one core a slice and seed took 0.1 to 0.3 s with a
+cnn7 of 8 base channels at 192 rows, so some minutes for hundreds of slices; --limit takes fewer.
 """
 
 from __future__ import annotations
@@ -54,9 +55,7 @@ if TYPE_CHECKING:
     Mapper = Callable[[Image, Mask, float], Map]
 
 TOP = 3  # spots a slice
-SKIN = (
-    5.0  # mm inside the tissue mask: the skin line is bright everywhere, and no lesion lies there
-)
+SKIN = 5.0  # mm inside the tissue mask: the skin line is bright everywhere
 APART = 20.0  # mm between two spots: twice the 100 pixels within which the official rule sees a hit
 STEP = 8.0  # mm between places of a map, a tenth of a patch
 SCALES = (1.0, 1.5)  # by how much the slice is enlarged before the head sees it

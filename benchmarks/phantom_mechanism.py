@@ -12,7 +12,8 @@ set beside the slice AUC of the row that was fine-tuned from it:
 * identity: 1 - variance within a breast (its CC and MLO patch) / variance, without lesions
 
 Encoders are frozen, as pretraining left them (random-init: as it begins); the rows are those of the
-first run. Correlation is no cause. A few seconds a patient; --patients takes fewer.
+first run. Correlation is no cause. Two to four renderings a patient, each a fraction of a second
+of a free core at 192 rows; --patients takes fewer.
 """
 
 from __future__ import annotations
