@@ -90,15 +90,16 @@ def move(ill: Features, well: Features, variance: float) -> Move:
 
 
 def identity(features: Features, breast: NDArray[np.int64]) -> float:
-    """1 - pooled variance within breasts / total variance; nan where no breast has two patches."""
+    """1 - pooled variance within breasts / total variance; nan where no breast has two patches, or all are alike."""
     _, codes, count = np.unique(breast, return_inverse=True, return_counts=True)
     paired = count[codes] > 1
     freedom = int(paired.sum() - (count > 1).sum())
-    if not freedom:
+    variance = total_variance(features)
+    if not (freedom and variance):
         return float("nan")
     means = np.stack([np.bincount(codes, column) for column in features.T], axis=1) / count[:, None]
     within = float(((features - means[codes])[paired] ** 2).sum()) / freedom
-    return 1 - within / total_variance(features)
+    return 1 - within / variance
 
 
 def measured(ill: Features, well: Features, twins: Twins) -> dict[str, float]:

@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
         "methods": ["random-init", "implants-no-labels"],
         "data": {"phantom": {"patients": 16, "rows": 96, "seed": 1, "repeat_study": 0.0}},
         "split": {"ratios": [0.5, 0.25, 0.25]},
-        "backbone": {"args": {"base_channels": 2}},
+        "backbone": {"args": {"base_channels": 8}},
         "pretrain": {"epochs": 1, "batch_size": 16},
         "objective": {"implants": {"crop_size": 64, "crop_scale": [0.3, 0.6]}},
         "predict": {"patches": 1, "patch_size": 64},

@@ -54,6 +54,13 @@ def test_a_breast_with_one_view_counts_for_the_variance_alone(mechanism):
     assert np.isnan(mechanism.identity(values, np.array([1, 2, 3])))
 
 
+def test_a_collapsed_encoder_has_no_numbers(mechanism):
+    alike = np.ones((4, 3))
+    assert np.isnan(mechanism.identity(alike, np.array([0, 0, 1, 1])))
+    assert mechanism.move(alike, alike, 0.0).share == 0
+    assert np.isnan(mechanism.move(alike + 1, alike, 0.0).share)
+
+
 def test_kinds_are_measured_against_the_same_variance(mechanism):
     well = np.random.default_rng(0).normal(size=(6, 2))
     gap = np.array([[1.0, 0]] * 4 + [[2.0, 0]] * 2)
