@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from dbtssl.benchmark.comparison import comparison_stage
 from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
+from dbtssl.benchmark.density import open_density
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage, score_stage
 from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
+from dbtssl.benchmark.tasks import FEATURES, TASKS, features_stage, tasks_stage
 from dbtssl.errors import DbtsslError, PluginError, TrainingError
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
     executor = Executor(Store(out / "store"))
     data = open_data(spec, executor.get)
     assert data is not None, "an executor that is not dry makes what is missing"
-    ctx = Context(spec, data)
+    ctx = Context(spec, data, open_density(spec, data))
     scored = tuple(
         _guarded(row, seed, partial(_row, executor, ctx, row, seed, resolved))
         for row in resolved.rows
@@ -124,15 +126,16 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
     else:
         data = open_data(spec, executor.get)
     scored = []
+    ctx = None if data is None else Context(spec, data, open_density(spec, data))
     for row in resolved.rows:
         for seed in spec.seeds:
-            if data is None:
+            if ctx is None:
                 label = f"{row.name}, seed {seed}"
-                for name in ("pretrain", "finetune", "predict", "score"):
+                for name in ("pretrain", *_after(spec)):
                     if name != "pretrain" or row.objective:
                         executor.later(name, label)
             else:
-                scored.append(_row(executor, Context(spec, data), row, seed, resolved))
+                scored.append(_row(executor, ctx, row, seed, resolved))
     if len(resolved.rows) > 1:
         if len(scored) == len(resolved.rows) * len(spec.seeds) and executor.executed == 0:
             _compare(executor, spec, scored)
@@ -155,9 +158,15 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
         pretrained = get(pretrain_stage(ctx, row, seed))
         epochs = getattr(row.pretrain, "epochs", None)
         if pretrained is None:
-            for name in ("finetune", "predict", "score"):
+            for name in _after(ctx.spec):
                 executor.later(name, label)
             return Scored(row, seed)
+    if ctx.density is not None:
+        features = get(features_stage(ctx, row, seed, pretrained))
+        if features is None:
+            executor.later(TASKS, label)
+        else:
+            get(tasks_stage(ctx, row, seed, features))
     finetuned = get(finetune_stage(ctx, row, seed, pretrained))
     if finetuned is None:
         executor.later("predict", label)
@@ -170,6 +179,11 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
     stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
     executor.get(stage)
     return Scored(row, seed, stage.key, keys, epochs)
+
+
+def _after(spec: Spec) -> tuple[str, ...]:
+    """The stages that follow the pretraining of a row."""
+    return (*((FEATURES, TASKS) if spec.tasks else ()), "finetune", "predict", "score")
 
 
 def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
