@@ -110,7 +110,12 @@ def _log(run: Run, row: RowRecord, stage: str, name: str = LOG) -> Log:
 def _best(table: Table, methods: Sequence[MethodRuns]) -> MethodRuns:
     """The method of the best AUC at volume level; the first where there is no best."""
     best = next(
-        (r.method for r in table.rows if r.level == "volume" and "auc" in r.cells and r.cells["auc"].rank == "best"), ""
+        (
+            r.method
+            for r in table.rows
+            if r.level == "volume" and "auc" in r.cells and r.cells["auc"].rank == "best"
+        ),
+        "",
     )
     return next((m for m in methods if m.name == best), methods[0])
 

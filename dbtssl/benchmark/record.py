@@ -104,7 +104,9 @@ def request_digest(spec: Spec) -> str:
         if plugin.name != CORE  # hashed above
         for component in plugin.components
     )
-    return digest([result_fields(spec), source_state(spec), code.hexdigest(), plugins, *density_state(spec)])
+    return digest(
+        [result_fields(spec), source_state(spec), code.hexdigest(), plugins, *density_state(spec)]
+    )
 
 
 def _code(component: Component) -> str:

@@ -59,8 +59,12 @@ class Embedded:
 class FrozenTasks(Config):
     """The tasks of one encoder, and what they were measured on."""
 
-    values: dict[str, Value] = Field(description="density-rho, where densities are known; recall@10")
-    penalty: float | None = Field(default=None, description="of the ridge regression, by validation")
+    values: dict[str, Value] = Field(
+        description="density-rho, where densities are known; recall@10"
+    )
+    penalty: float | None = Field(
+        default=None, description="of the ridge regression, by validation"
+    )
     n_known: tuple[int, int, int] = Field(
         description="training, validation and test volumes of known density"
     )
@@ -95,7 +99,8 @@ class FrozenTasks(Config):
         """How it was measured, and what chance gives."""
         said = [
             f"Frozen features: the mean over {self.patches} patches of each of {self.slices} evenly spaced slices of a "
-            "volume, of the encoder before fine-tuning, standardised on training volumes. Intervals have the patient as the unit."
+            "volume, of the encoder before fine-tuning, standardised on training volumes. Intervals have the patient as "
+            "the unit."
         ]
         if self.no_density:
             said.append(f"No breast density beside the frozen features: {self.no_density}.")
@@ -104,7 +109,7 @@ class FrozenTasks(Config):
             said.append(
                 f"Density ρ: Spearman's correlation of breast density with what a ridge regression on {train:,} "
                 f"training volumes says of {test:,} test volumes, its penalty chosen on {val:,} validation volumes; "
-                "chance 0."
+                "from -1 to 1, chance 0."
             )
         if self.chance is not None:
             cc, mlo = self.candidates
@@ -117,7 +122,13 @@ class FrozenTasks(Config):
 
 
 def frozen_tasks(
-    train: Embedded, val: Embedded, test: Embedded, *, confidence: float, no_density: str, **about: Any
+    train: Embedded,
+    val: Embedded,
+    test: Embedded,
+    *,
+    confidence: float,
+    no_density: str,
+    **about: Any,
 ) -> FrozenTasks:
     """Both tasks; ``no_density`` says why there is no density, ``about`` are the other fields of the result.
 
@@ -175,9 +186,7 @@ def _density(
     )
     said = model.predict(x_test)
     if np.ptp(said) == 0:
-        return Value(reason="the features say the same of every test volume"), float(
-            model.alpha
-        )
+        return Value(reason="the features say the same of every test volume"), float(model.alpha)
     rho = float(spearmanr(said, y_test).statistic)
     owners = test[1].patients[test[1].known]
     return _rho_value(rho, said, y_test, owners, confidence), float(model.alpha)
@@ -220,7 +229,10 @@ def _retrieval(
         return Value(reason="no test breast has both a CC and an MLO volume"), 0, None
     codes = np.unique(test.patients[hits.queries], return_inverse=True)[1]
     share = float(np.mean(hits.found))
-    found, asked = np.bincount(codes, hits.found), np.bincount(codes).astype(np.float64)
+    found, asked = (
+        np.bincount(codes, counted).astype(np.float64)
+        for counted in (hits.found, np.ones(len(codes)))
+    )
     if reason := _too_few(len(asked)):
         value = Value(value=share, reason=reason)
     else:

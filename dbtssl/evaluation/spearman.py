@@ -37,7 +37,7 @@ def _spearman(
     spread = (counts * a**2).sum(axis=1) * (counts * b**2).sum(axis=1)
     out = np.full(len(counts), np.nan)
     np.divide(together, np.sqrt(spread), out=out, where=spread > 0)
-    return np.clip(out, -1, 1)
+    return out.clip(-1, 1)
 
 
 def _mean_ranks(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

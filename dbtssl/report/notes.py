@@ -138,9 +138,8 @@ def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
         if row.kind == "rule" or row.failure or row.subgroup:
             continue
         for name, cell in row.cells.items():
-            if (
-                cell.value.reason and name in (*DEFAULT, *TASKS)
-            ):  # the others' are in the CSV and JSON renderings
+            # the others' are in the CSV and JSON renderings
+            if cell.value.reason and name in (*DEFAULT, *TASKS):
                 what = "Empty" if cell.value.value is None else "Without interval"
                 where = (METRIC_NAMES[name], row.method, row.level)
                 found.setdefault((what, cell.value.reason, row.frozen), []).append(where)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from dbtssl.data.density import density_of, read_density
 from dbtssl.data.deidentify import Privacy, pseudonym
+from dbtssl.data.density import density_of, read_density
 from dbtssl.data.records import Label, Volume
 from dbtssl.errors import DataError
 

@@ -50,7 +50,9 @@ def test_a_feature_that_is_the_density_is_found():
     known = tasks(*(planted(part(n, s)) for n, s in ((20, 1), (8, 2), (12, 3))))
     assert known.values[DENSITY].value > 0.999
     assert known.penalty == PENALTIES[0]
-    alone = [replace(p, features=p.density[:, None]) for p in (part(20, 1), part(8, 2), part(12, 3))]
+    alone = [
+        replace(p, features=p.density[:, None]) for p in (part(20, 1), part(8, 2), part(12, 3))
+    ]
     value = tasks(*alone).values[DENSITY]
     assert value.value == pytest.approx(1)
     assert (value.low, value.high) == (None, None)
@@ -92,7 +94,9 @@ def test_density_as_written_out_with_numpy_and_scipy():
 
 
 def test_of_equal_penalties_the_greatest_is_taken():
-    flat = [replace(part(n, s), features=np.zeros((4 * n, 3))) for n, s in ((20, 1), (8, 2), (12, 3))]
+    flat = [
+        replace(part(n, s), features=np.zeros((4 * n, 3))) for n, s in ((20, 1), (8, 2), (12, 3))
+    ]
     found = tasks(*flat)
     assert found.penalty == PENALTIES[-1]
     assert found.values[DENSITY].value is None
@@ -210,7 +214,10 @@ def test_the_interval_of_recall_has_patients_as_units():
     train = replace(part(20, 1, dim=60), features=rng.normal(size=(80, 60)))
     value = tasks(train, part(8, 2, dim=60), replace(test, features=features)).values[RECALL]
     assert value.value == pytest.approx(0.5)
-    z2, n = student.ppf(0.975, 19) ** 2, 19  # 80 queries of 20 patients are worth 20, less one for the mean
+    z2, n = (
+        student.ppf(0.975, 19) ** 2,
+        19,
+    )  # 80 queries of 20 patients are worth 20, less one for the mean
     half = np.sqrt(z2 * (0.25 / n + z2 / (4 * n**2))) / (1 + z2 / n)
     assert (value.low, value.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-9)
 
