@@ -99,8 +99,8 @@ class FrozenTasks(Config):
         """How it was measured, and what chance gives."""
         said = [
             f"Frozen features: the mean over {self.patches} patches of each of {self.slices} evenly spaced slices of a "
-            "volume, of the encoder before fine-tuning, standardised on training volumes. Intervals have the patient as "
-            "the unit."
+            "volume, of the encoder before fine-tuning, standardised on training volumes. Intervals have the patient "
+            "as the unit."
         ]
         if self.no_density:
             said.append(f"No breast density beside the frozen features: {self.no_density}.")

@@ -93,10 +93,8 @@ class Cell:
 class TableRow:
     """One line. References (shortcuts and rules) have no backbone, fine-tuning, seed or epochs.
 
-    ``frozen`` rows are of the encoder before fine-tuning.
-
-    ``seeds`` are those of a mean; ``seed`` is that of a single run, and ``single`` says that a mean stands above it.
-    ``differences`` to the baseline are by metric.
+    ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
+    that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by metric.
     """
 
     kind: Kind

@@ -11,7 +11,15 @@ from scipy.stats import t as student
 from sklearn.linear_model import Ridge
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.frozen import DENSITY, PENALTIES, RECALL, Embedded, FrozenTasks, frozen_tasks
+from dbtssl.evaluation.frozen import (
+    DENSITY,
+    PENALTIES,
+    RECALL,
+    Embedded,
+    FrozenTasks,
+    _rho_value,
+    frozen_tasks,
+)
 from dbtssl.evaluation.representation import NOT_FINITE
 
 ABOUT = {"evaluation_set": "e", "rule": "r", "slices": 4, "patches": 4}
@@ -220,6 +228,24 @@ def test_the_interval_of_recall_has_patients_as_units():
     )  # 80 queries of 20 patients are worth 20, less one for the mean
     half = np.sqrt(z2 * (0.25 / n + z2 / (4 * n**2))) / (1 + z2 / n)
     assert (value.low, value.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-9)
+
+
+def test_the_interval_of_rho_holds_the_truth():
+    """40 patients of 4 volumes, half of both variances the patient's; rho of a binormal r is 6 / pi asin(r / 2)."""
+    rng = np.random.default_rng(0)
+    r, sets, held = 0.6, 60, 0
+    owner = np.repeat(np.arange(40), 4)
+
+    def pair(count):
+        x = rng.normal(size=count)
+        return x, r * x + np.sqrt(1 - r**2) * rng.normal(size=count)
+
+    for _ in range(sets):
+        (a, b), (c, d) = pair(40), pair(160)
+        x, y = a[owner] + c, b[owner] + d
+        value = _rho_value(float(spearmanr(x, y).statistic), x, y, owner, 0.95)
+        held += value.low <= 6 / np.pi * np.arcsin(r / 2) <= value.high
+    assert 0.88 <= held / sets < 1  # 0.95 is known to 0.03 with so few
 
 
 @pytest.mark.parametrize(
