@@ -94,7 +94,8 @@ class TableRow:
     """One line. References (shortcuts and rules) have no backbone, fine-tuning, seed or epochs.
 
     ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
-    that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by metric.
+    that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
+    metric.
     """
 
     kind: Kind
