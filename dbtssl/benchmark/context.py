@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbtssl.benchmark.dataset import Data
+    from dbtssl.benchmark.density import Density
     from dbtssl.benchmark.spec import Spec
     from dbtssl.data.label_budget import LabelBudget
     from dbtssl.training.monitors import Monitor
@@ -29,6 +30,7 @@ class Context:
 
     spec: Spec
     data: Data
+    density: Density | None = None
 
     @property
     def rule(self) -> PatchRule:

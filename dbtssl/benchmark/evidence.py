@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Table
 
 LOG, MONITORS = "log.jsonl", "monitors.jsonl"
-HIDDEN = ("root", "lists")  # keys of a specification that hold folders
+HIDDEN = ("root", "lists", "density")  # keys of a specification that hold folders
 FILE = re.compile(r"[/\\]|\.(pth|pt|safetensors)$")  # a value that names a file of this machine
 
 
@@ -110,7 +110,12 @@ def _log(run: Run, row: RowRecord, stage: str, name: str = LOG) -> Log:
 def _best(table: Table, methods: Sequence[MethodRuns]) -> MethodRuns:
     """The method of the best AUC at volume level; the first where there is no best."""
     best = next(
-        (r.method for r in table.rows if r.level == "volume" and r.cells["auc"].rank == "best"), ""
+        (
+            r.method
+            for r in table.rows
+            if r.level == "volume" and "auc" in r.cells and r.cells["auc"].rank == "best"
+        ),
+        "",
     )
     return next((m for m in methods if m.name == best), methods[0])
 

@@ -17,10 +17,13 @@ from pydantic import Field, ValidationError
 import dbtssl
 from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
+from dbtssl.benchmark.density import density_state
 from dbtssl.benchmark.store import write_atomic
+from dbtssl.benchmark.tasks import TASKS, TASKS_FILE
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import DataError, PluginError
 from dbtssl.evaluation.evaluation_sets import NAMES
+from dbtssl.evaluation.frozen import FrozenTasks
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
@@ -125,7 +128,9 @@ def request_digest(spec: Spec) -> str:
         if plugin.name != CORE  # hashed above
         for component in plugin.components
     )
-    return digest([result_fields(spec), source_state(spec), code.hexdigest(), plugins])
+    return digest(
+        [result_fields(spec), source_state(spec), code.hexdigest(), plugins, *density_state(spec)]
+    )
 
 
 def _code(component: Component) -> str:
@@ -194,4 +199,18 @@ def _entry(row: RowRecord, store: Store) -> Entry:
         epochs_planned=row.epochs_planned,
         reported=row.reported,
         failure=row.failure,
+        frozen=_frozen(row, store),
     )
+
+
+def _frozen(row: RowRecord, store: Store) -> FrozenTasks | None:
+    """What the row's features are good for before fine-tuning; None where it was not asked."""
+    if TASKS not in row.stages:
+        return None
+    output = store.open(TASKS, row.stages[TASKS])
+    if output is None:
+        raise DataError(
+            f"the tasks of {row.method}, seed {row.seed}, are not in the store {store.root}",
+            hint="a run's folder and its store stay side by side; or run the same benchmark again",
+        )
+    return FrozenTasks.from_json((output.folder / TASKS_FILE).read_text(encoding="utf-8"))

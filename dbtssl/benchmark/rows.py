@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError
@@ -110,6 +111,7 @@ def resolve(spec: Spec) -> Resolved:
     attempt(lambda: _part("source", spec.data.source, spec.data.options))
     attempt(lambda: validate(PrepareConfig, spec.prepare, "prepare"))
     attempt(spec.monitor.check)
+    attempt(partial(check_density, spec))
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
     if not errors:
         for row in rows:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from dbtssl.benchmark.comparison import comparison_stage
 from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
+from dbtssl.benchmark.density import open_density
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage, score_stage
 from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
+from dbtssl.benchmark.tasks import FEATURES, TASKS, features_stage, tasks_stage
 from dbtssl.errors import DbtsslError, PluginError, TrainingError
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
     executor = Executor(Store(out / "store"))
     data = open_data(spec, executor.get)
     assert data is not None, "an executor that is not dry makes what is missing"
-    ctx = Context(spec, data)
+    ctx = Context(spec, data, open_density(spec, data))
     scored = tuple(
         _guarded(row, seed, partial(_row, executor, ctx, row, seed, resolved))
         for row in resolved.rows
@@ -132,15 +134,15 @@ def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
 
 def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved) -> None:
     scored = []
+    ctx = None if data is None else Context(spec, data, open_density(spec, data))
     for row in resolved.rows:
         for seed in spec.seeds:
-            if data is None:
-                if row.objective:
-                    executor.later("pretrain", f"{row.name}, seed {seed}")
-                for name in ("finetune", "predict", "score"):
-                    executor.later(name, stage_label(spec, f"{row.name}, seed {seed}"))
+            if ctx is None:
+                for name in ("pretrain", *_after(spec)):
+                    if name != "pretrain" or row.objective:
+                        executor.later(name, _label(spec, name, row, seed))
             else:
-                scored.append(_row(executor, Context(spec, data), row, seed, resolved))
+                scored.append(_row(executor, ctx, row, seed, resolved))
     if len(resolved.rows) > 1:
         if scored and all(x.score and executor.store.open("score", x.score) for x in scored):
             _compare(executor, spec, scored)
@@ -149,7 +151,6 @@ def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved)
 
 
 def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved) -> Scored:
-    label = stage_label(ctx.spec, f"{row.name}, seed {seed}")
     pretrained: Output | None = None
     epochs: int | None = None
     keys: dict[str, str] = {}
@@ -158,25 +159,45 @@ def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolv
         keys[stage.name] = stage.key
         return executor.get(stage)
 
+    def later(name: str) -> None:
+        executor.later(name, _label(ctx.spec, name, row, seed))
+
     if row.objective is not None:
         pretrained = get(pretrain_stage(ctx, row, seed))
         epochs = getattr(row.pretrain, "epochs", None)
         if pretrained is None:
-            for name in ("finetune", "predict", "score"):
-                executor.later(name, label)
+            for name in _after(ctx.spec):
+                later(name)
             return Scored(row, seed)
+    if ctx.density is not None:
+        features = get(features_stage(ctx, row, seed, pretrained))
+        if features is None:
+            later(TASKS)
+        else:
+            get(tasks_stage(ctx, row, seed, features))
     finetuned = get(finetune_stage(ctx, row, seed, pretrained))
     if finetuned is None:
-        executor.later("predict", label)
-        executor.later("score", label)
+        later("predict")
+        later("score")
         return Scored(row, seed)
     predicted = get(predict_stage(ctx, row, seed, finetuned))
     if predicted is None:
-        executor.later("score", label)
+        later("score")
         return Scored(row, seed)
     stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
     executor.get(stage)
     return Scored(row, seed, stage.key, keys, epochs)
+
+
+def _after(spec: Spec) -> tuple[str, ...]:
+    """The stages that follow the pretraining of a row."""
+    return (*((FEATURES, TASKS) if spec.tasks else ()), "finetune", "predict", "score")
+
+
+def _label(spec: Spec, name: str, row: Row, seed: int) -> str:
+    """What the stage ``name`` of a row is called; the share of the labels counts for those that read them."""
+    of = f"{row.name}, seed {seed}"
+    return of if name in ("pretrain", FEATURES, TASKS) else stage_label(spec, of)
 
 
 def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:

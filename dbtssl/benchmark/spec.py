@@ -142,6 +142,18 @@ class RowSpec(Config):
     finetune: Tables = Field(default_factory=dict, description="keys of the fine-tuner's Config")
 
 
+class TasksSpec(Config):
+    """Tasks beside detection that frozen features are put to: breast density, and finding the other view."""
+
+    density: str = Field(
+        default="",
+        description="CSV file of breast densities: PatientID, StudyUID, Breast (l or r) or View, density; a phantom "
+        "brings its own",
+    )
+    slices: int = Field(default=4, ge=1, description="slices of a volume, evenly spaced")
+    patches: int = Field(default=2, ge=1, description="patches of such a slice")
+
+
 class RunSpec(Config):
     """How it is run; none of it decides a result."""
 
@@ -185,6 +197,10 @@ class Spec(Config):
     )
     predict: PredictSpec = Field(default=PredictSpec(), description="patches at test")
     aggregate: AggregateSpec = Field(default=AggregateSpec(), description="aggregators")
+    tasks: TasksSpec | None = Field(
+        default=None,
+        description="[tasks], empty or not: what frozen features are good for; default: not asked",
+    )
     method: dict[str, RowSpec] = Field(
         default_factory=dict, description="[method.NAME]: what is special about one row"
     )

@@ -85,13 +85,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
     budget = ctx.budget(seed)
 
     def run(folder: Path) -> None:
-        encoder = new_encoder(row, seed)
-        head = None
-        if pretrained is not None:
-            load_weights(encoder, pretrained.folder / ENCODER, row.name)
-            head = _head(pretrained.folder / HEAD)
-        elif row.initial is not None:
-            row.initial.load(encoder, row.backbone)
+        encoder = start_encoder(row, seed, pretrained)
+        head = None if pretrained is None else _head(pretrained.folder / HEAD)
         with _seeded(seed):
             finetuner = row.finetuner.build()
         classifier = finetuner.fit(
@@ -143,6 +138,16 @@ def new_encoder(row: Row, seed: int) -> nn.Module:
 
     with _seeded(seed):
         return create_encoder(row.backbone.name, **row.backbone.args)
+
+
+def start_encoder(row: Row, seed: int, pretrained: Output | None) -> nn.Module:
+    """The encoder before fine-tuning: pretrained, or with the row's initial weights, or random ones of ``seed``."""
+    encoder = new_encoder(row, seed)
+    if pretrained is not None:
+        load_weights(encoder, pretrained.folder / ENCODER, row.name)
+    elif row.initial is not None:
+        row.initial.load(encoder, row.backbone)
+    return encoder
 
 
 @contextmanager

@@ -58,6 +58,10 @@ class Privacy:
             out.append(replace(raw, volume=replace(raw.volume, patient=patient, study=study)))
         return sorted(out, key=lambda raw: raw.volume.id)
 
+    def ids(self, patient: str, study: str) -> tuple[str, str]:
+        """The source's ids of a patient and a study, as those of the volumes that `apply` gives."""
+        return (patient, study) if self.key is None else _ids(self.key, patient, study)
+
     def lists(self, lists: SplitLists) -> SplitLists:
         """Lists by the source's own ids, as lists of the volumes that `apply` gives."""
         if self.key is None:

@@ -17,7 +17,7 @@ from dbtssl.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")  # repeats carry a number: rmlo1, lcc2
+VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")  # repeats carry a number: rmlo1, lcc2
 
 
 class Label(IntEnum):
@@ -90,7 +90,7 @@ class Volume:
     crop: Rect = Rect(0, 0, 0, 0)
 
     def __post_init__(self) -> None:
-        if not _VIEW.match(self.view):
+        if not VIEW.match(self.view):
             raise DataError(
                 f"volume {self.patient}/{self.study}: unknown view {self.view!r}",
                 hint="expected l or r, then cc or mlo, then an optional number: lcc, rmlo, lmlo1",

@@ -1,7 +1,8 @@
 """Every metric that can stand in a table: name, label, unit, digits, direction, range, and what it says.
 
 A rendering needs nothing else: ``CATALOGUE[name]`` tells how to print ``Row.values[name]``. What is measured on units
-with one score each (slices, volumes, breasts, patients) is computed in `dbtssl.evaluation.measures`.
+with one score each (slices, volumes, breasts, patients) is computed in `dbtssl.evaluation.measures`; the tasks of
+frozen features in `dbtssl.evaluation.frozen`.
 """
 
 from __future__ import annotations
@@ -186,9 +187,25 @@ _METRICS = (
         decimals=4,
         better="lower",
     ),
+    Metric(
+        "density-rho",
+        "Density ρ",
+        "Spearman's correlation of breast density with a ridge regression on frozen features",
+        unit="plain",
+        decimals=2,
+        low=-1.0,
+    ),
+    Metric(
+        "recall@10",
+        "R@10",
+        "volumes whose other view of the same breast is among the 10 nearest by frozen features",
+    ),
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+TASKS = ("density-rho", "recall@10")
+"""The tasks of frozen features beside detection."""
 
 DEFAULT = tuple(metric.name for metric in _METRICS if metric.default)
 """The columns of the default table: those of SIFT-DBT's tables."""

@@ -38,6 +38,18 @@ class Measure:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Hits:
+    """Items that have a partner to find, whether each found one, and what chance gives, ``(Q,)`` each.
+
+    Where equals stand at the limit, a hit is its probability.
+    """
+
+    queries: NDArray[np.int64]
+    found: NDArray[np.float64]
+    chance: NDArray[np.float64]
+
+
 def knn_auc(
     features: NDArray[np.float32],
     abnormal: NDArray[np.bool_],
@@ -130,15 +142,24 @@ def cross_view_recall(
     """
     if not np.isfinite(features).all():
         return Measure(reason=NOT_FINITE)
-    gallery = mlo[:, None] != mlo
-    partners = gallery & (breasts[:, None] == breasts)
-    measure = _hits(features, gallery, partners, k)
+    measure = _mean(cross_view_hits(features, breasts, mlo, k))
     if measure.value is None:
         return Measure(reason="no breast has both a CC and an MLO volume")
     if measure.chance == 1.0:
-        most = int(gallery.sum(axis=1).max())
+        most = max(int(mlo.sum()), int((~mlo).sum()))
         return Measure(reason=f"volumes of a view: {most}; the {k} nearest are all of them")
     return measure
+
+
+def cross_view_hits(
+    features: NDArray[np.floating],
+    breasts: NDArray[np.int64],
+    mlo: NDArray[np.bool_],
+    k: int,
+) -> Hits:
+    """`cross_view_recall`, volume by volume; the features must be finite."""
+    gallery = mlo[:, None] != mlo
+    return _hits(features, gallery, gallery & (breasts[:, None] == breasts), k)
 
 
 def same_patient_top1(
@@ -153,7 +174,7 @@ def same_patient_top1(
         return Measure(reason=NOT_FINITE)
     gallery = breasts[:, None] != breasts
     partners = gallery & (patients[:, None] == patients)
-    measure = _hits(features, gallery, partners, 1)
+    measure = _mean(_hits(features, gallery, partners, 1))
     if measure.value is None:
         return Measure(reason="no patient has a second breast or study")
     return Measure(reason="only one patient") if measure.chance == 1.0 else measure
@@ -198,22 +219,26 @@ def _of_abnormal(model: Any, features: NDArray[np.float32]) -> NDArray[np.float6
 
 
 def _hits(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     gallery: NDArray[np.bool_],
     partners: NDArray[np.bool_],
     k: int,
-) -> Measure:
-    """Share of queries with a partner among the ``k`` nearest of their gallery, over those that have a partner."""
+) -> Hits:
+    """Which queries have a partner among the ``k`` nearest of their gallery, of those that have a partner."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     cosine = np.round(unit.astype(np.float64) @ unit.astype(np.float64).T, DECIMALS)
     queries = np.flatnonzero(partners.any(axis=1))
-    if not len(queries):
-        return Measure()
     found, chance = (
-        float(np.mean([_hit(near[q], gallery[q], partners[q], k) for q in queries]))
+        np.array([_hit(near[q], gallery[q], partners[q], k) for q in queries], dtype=np.float64)
         for near in (cosine, np.zeros_like(cosine))
     )
-    return Measure(found, chance)
+    return Hits(queries, found, chance)
+
+
+def _mean(hits: Hits) -> Measure:
+    if not len(hits.queries):
+        return Measure()
+    return Measure(float(np.mean(hits.found)), float(np.mean(hits.chance)))
 
 
 def _hit(

@@ -1,7 +1,8 @@
 """What a benchmark needs beside the tables of BCS-DBT: lesions, harmless things, density.
 
 One JSON file of three tables, column names and rows. No source of data reads it, and it bears no
-name that one looks for (they read CSV), so nothing of it becomes a label by accident.
+name that one looks for (they read CSV), so nothing of it becomes a label by accident. The benchmark's
+task of breast density reads the densities, to score frozen features by.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dbtssl.data.records import Box, Label
+from dbtssl.errors import DataError
 from dbtssl.phantom import lesions
 from dbtssl.phantom.cohort import PlannedVolume, grid_of
 from dbtssl.phantom.placing import centre
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from dbtssl.phantom.config import PhantomConfig
 
@@ -49,6 +52,20 @@ def truth(config: PhantomConfig, volumes: Sequence[PlannedVolume]) -> str:
         lines = ",\n".join(json.dumps(row) for row in (columns, *rows))
         parts.append(f'"{name}": [\n{lines}\n]')
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def read_densities(path: Path) -> dict[tuple[str, str, str], float]:
+    """Fibroglandular share of each breast by patient, study and side; `DataError` for anything but such a file."""
+    try:
+        columns, *rows = json.loads(path.read_text(encoding="utf-8"))["breasts"]
+        if tuple(columns) != BREASTS:
+            raise ValueError(columns)
+        return {(str(p), str(s), str(side)): float(density) for p, s, side, density in rows}
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(
+            f"{path} cannot be read as what the phantom put where",
+            hint="remove the phantom's folder, or make another with dbtssl phantom; it is made anew",
+        ) from None
 
 
 def outlined(config: PhantomConfig, volume: PlannedVolume) -> Iterator[tuple[str, Box]]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
 from dbtssl.evaluation.values import Value
+from dbtssl.report.frozen import frozen_lines
 from dbtssl.report.notes import table_notes
 from dbtssl.report.paper import comparable
 from dbtssl.report.table import LEVELS, PHANTOM, RANKS, Cell, Compared, Table, TableRow
@@ -64,6 +65,7 @@ def build_table(
     for group in order:
         lines += _compared(_ranked(_with_means(rows[group])), compared)
         lines += references.get(group, {}).values()
+    lines += _ranked(_with_means(frozen_lines(entries)))
     present = {metric for line in lines for metric in line.cells}
     return Table(
         title=f"{title} ({PHANTOM})" if phantom else title,

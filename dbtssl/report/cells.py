@@ -116,6 +116,11 @@ def counts_text(row: TableRow) -> str:
 
 def heading_text(row: TableRow) -> str:
     """What all rows of a group share."""
+    if row.frozen:
+        return (
+            f"{row.protocol}, before fine-tuning, {row.level} level, {row.n_patients:,} test patients, "
+            f"evaluation set {row.evaluation_set[:8]}"
+        )
     of = f", {row.subgroup}" if row.subgroup else ""
     name = (
         f"{row.level} level{of}, protocol {row.protocol}, evaluation set {row.evaluation_set[:8]}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.evaluation.catalogue import DEFAULT
+from dbtssl.evaluation.catalogue import DEFAULT, TASKS
 from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
 from dbtssl.report.paper import why_not
+from dbtssl.report.table import FROZEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ def table_notes(
     notes += _differences(rows, compared)
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
     notes += dict.fromkeys(note for e in entries if e.score for note in e.score.notes)
+    notes += dict.fromkeys(words for e in entries if e.frozen for words in e.frozen.words())
     notes += _strongest_shortcut(rows)
     notes += dict.fromkeys(_small_sample(rows))
     notes += _undertrained(rows)
@@ -131,20 +133,20 @@ def _undertrained(rows: Iterable[TableRow]) -> list[str]:
 
 def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
     """One note for each reason; the fixed rule's are told by the legend."""
-    found: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    found: dict[tuple[str, str, bool], list[tuple[str, str, str]]] = {}
     for row in rows:
         if row.kind == "rule" or row.failure or row.subgroup:
             continue
         for name, cell in row.cells.items():
-            if (
-                cell.value.reason and name in DEFAULT
-            ):  # the others' are in the CSV and JSON renderings
+            # the others' are in the CSV and JSON renderings
+            if cell.value.reason and name in (*DEFAULT, *TASKS):
                 what = "Empty" if cell.value.value is None else "Without interval"
                 where = (METRIC_NAMES[name], row.method, row.level)
-                found.setdefault((what, cell.value.reason), []).append(where)
-    for (what, reason), places in found.items():
+                found.setdefault((what, cell.value.reason, row.frozen), []).append(where)
+    for (what, reason, frozen), places in found.items():
         metrics, methods, levels = (_names(column) for column in zip(*places, strict=True))
-        yield f"{what}: {metrics} of {methods} ({levels} level): {reason}."
+        place = FROZEN if frozen else f"{levels} level"
+        yield f"{what}: {metrics} of {methods} ({place}): {reason}."
 
 
 def _papers_shown(rows: Iterable[TableRow]) -> Iterable[str]:

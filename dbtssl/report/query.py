@@ -30,13 +30,16 @@ MANY = 20  # names that a hint lists
 def select(table: Table, *, where: str = "", sort: str = "", columns: str = "") -> Table:
     """The table with the rows of ``where`` (conditions joined by &), sorted by ``sort``, showing ``columns``.
 
-    Rows stay in their groups, and single seeds below their mean; marks of best and second stay those of all rows.
+    Rows stay in their groups, and single seeds below their mean; marks of best and second stay those of all rows. Those
+    of frozen features are left out where none of ``columns`` is theirs.
     `ConfigError` for an unknown name, and for a condition that no row meets.
     """
     rows = _where(table.rows, where) if where.strip() else table.rows
     if sort.strip():
         rows = _sorted(rows, sort)
     chosen = tuple(c.name for c in _columns(columns, "--cols")) if columns.strip() else ()
+    if told := [COLUMNS[name] for name in chosen if name != "method"]:
+        rows = [row for row in rows if not row.frozen or any(column.text(row) for column in told)]
     return replace(table, rows=tuple(rows), columns=chosen or table.columns)
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import Field
 
 from dbtssl.config import Config
-from dbtssl.evaluation.catalogue import DEFAULT
+from dbtssl.evaluation.catalogue import DEFAULT, TASKS
 from dbtssl.interfaces import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbtssl.evaluation.comparison import Difference
+    from dbtssl.evaluation.frozen import FrozenTasks
     from dbtssl.evaluation.values import Kind, Score, Value
     from dbtssl.interfaces import Reported
 
@@ -28,12 +29,14 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 Rank = Literal["best", "second", ""]
 RANKS: tuple[Rank, Rank] = ("best", "second")
 Group = tuple[Level, str, str, str]
-DEFAULT_COLUMNS = ("epochs", DEFAULT[0], f"delta-{DEFAULT[0]}", *DEFAULT[1:], "paper")
+DEFAULT_COLUMNS = ("epochs", DEFAULT[0], f"delta-{DEFAULT[0]}", *DEFAULT[1:], *TASKS, "paper")
+FROZEN = "frozen features"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why.
+    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why. ``frozen`` is what its
+    features are good for before fine-tuning, where that was asked.
 
     ``epochs_done`` and ``epochs_planned`` count pretraining: what was run, and the method's own schedule; None without
     pretraining.
@@ -48,6 +51,7 @@ class Entry:
     epochs_planned: int | None = None
     reported: tuple[Reported, ...] = ()
     failure: str = ""
+    frozen: FrozenTasks | None = None
 
 
 class Tie(Config):
@@ -89,8 +93,9 @@ class Cell:
 class TableRow:
     """One line. References (shortcuts and rules) have no backbone, fine-tuning, seed or epochs.
 
-    ``seeds`` are those of a mean; ``seed`` is that of a single run, and ``single`` says that a mean stands above it.
-    ``differences`` to the baseline are by metric.
+    ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
+    that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
+    metric.
     """
 
     kind: Kind
@@ -101,6 +106,7 @@ class TableRow:
     protocol_digest: str
     evaluation_set: str
     subgroup: str = ""
+    frozen: bool = False
     n_pos: int | None = None
     n_neg: int | None = None
     n_pos_patients: int | None = None

@@ -57,6 +57,11 @@ class PlacedPatches(Dataset[NDArray[np.float32]]):
         """Position of each patch's volume in the cohort, ``(len(self),)``."""
         return np.array([place.ref.volume for place in self.places], dtype=np.int64)
 
+    def volume_means(self, z: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Volumes in the cohort, ascending ``(V,)``, and the mean of each one's features ``z``, ``(V, D)``."""
+        volumes, of = np.unique(self.volumes, return_inverse=True)
+        return volumes, np.stack([z[of == i].mean(axis=0) for i in range(len(volumes))])
+
 
 def chosen_volumes(cohort: Cohort, patients: int) -> list[int]:
     """Positions of the volumes of at most ``patients`` patients, who are drawn by hash.

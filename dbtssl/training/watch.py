@@ -101,8 +101,7 @@ class Watch:
         spread, labelled, abnormal = self._patches
         cohort, config = self.monitor.slices.cohort, self.monitor.config
         z = features(encoder, spread, self.device)  # N x D
-        volumes, of = np.unique(spread.volumes, return_inverse=True)
-        mean = np.stack([z[of == i].mean(axis=0) for i in range(len(volumes))])  # V x D
+        volumes, mean = spread.volume_means(z)
         breasts, patients = cohort.breast_ids[volumes], cohort.patient_ids[volumes]
         mlo = np.array([cohort[int(i)].projection == "mlo" for i in volumes])
         shown = features(encoder, labelled, self.device)
