@@ -30,8 +30,9 @@ from dbtssl.api import (
     places_and_pooled,
     sync_batchnorm,
 )
+from dbtssl_implants.decoys import draw_decoys, paint_decoys
 from dbtssl_implants.jitter import cut_windows, windows
-from dbtssl_implants.objects import KINDS, Objects, draw
+from dbtssl_implants.objects import KINDS, draw
 from dbtssl_implants.paint import paint
 from dbtssl_implants.twins import twin_contrast
 
@@ -71,6 +72,12 @@ class Implants(nn.Module):
             default=(0.3, 2.0), description="least and most contrast, in SDs of the view's tissue"
         )
         p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
+        decoys: float = Field(
+            default=0.0,
+            ge=0,
+            le=1,
+            description="share of spots with a harmless thing (cyst, node, vessel, calcifications) in all crops",
+        )
         height_mm: float = Field(
             default=245.0, gt=0, description="mm along the rows of a whole slice (Hologic: 245)"
         )
@@ -119,6 +126,7 @@ class Implants(nn.Module):
         radius: Range,
         amplitude: Range,
         p_dark: float,
+        decoys: float,
         height_mm: float,
         slice_mm: float,
         crop_size: int,
@@ -143,6 +151,8 @@ class Implants(nn.Module):
         self.smallest, self.flip = smallest, flip
         self.height_mm, self.slice_mm = height_mm, slice_mm
         self.draw = partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark)
+        self.decoys = decoys
+        self.draw_decoys = partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
         crop = Crop(round(crop_size * margin), crop_scale, flip=0.0, min_tissue=min_tissue)
         light = Photometry(brightness, contrast_jitter, p_jitter, noise=noise)
         self.views = (
@@ -189,11 +199,18 @@ class Implants(nn.Module):
         """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
         seeds = batch.needed("seeds")[ANCHOR]
         objects = self.draw(batch.tissue[ANCHOR], seeds)
+        decoys = self.draw_decoys(batch.tissue[ANCHOR], seeds) if self.decoys else None
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
-            image, mask = self._painted(batch, view, objects)
-            clean.append(batch.views[view])
-            painted.append(image)
+            tissue, pixel = batch.tissue[view], batch.needed("pixel")[view] * self.height_mm
+            image = batch.views[view]
+            if decoys is not None:
+                height = self._height(batch, view, decoys.depth)
+                image = paint_decoys(image, tissue, decoys, pixel, height)
+            height = self._height(batch, view, objects.depth)
+            with_object, mask = paint(image, tissue, objects, pixel, height)
+            clean.append(image)
+            painted.append(with_object)
             masks.append(mask)
         images = torch.cat(clean + painted)
         shown = torch.cat([torch.zeros_like(m) for m in masks] + masks)
@@ -201,16 +218,11 @@ class Implants(nn.Module):
         both = cut_windows(torch.cat([images, shown], dim=1), where, self.crop_size)
         return both[:, :1], both[:, 1:]
 
-    def _painted(
-        self, batch: Batch, view: int, objects: Objects
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One view with its object, in mm: ``pixel`` is in slice heights, ``z`` in slices."""
-        pixel = batch.needed("pixel")[view] * self.height_mm
+    def _height(self, batch: Batch, view: int, depth: torch.Tensor) -> torch.Tensor:
+        """How far a view lies above the anchor, mm, ``(B,)``; in another volume at the thing's own ``depth``."""
         z = batch.needed("z")
         away = (z[view] - z[ANCHOR]) * self.slice_mm
-        other = batch.volume[view] != batch.volume[ANCHOR]
-        height = torch.where(other, objects.depth, away.to(objects.depth.dtype))
-        return paint(batch.views[view], batch.tissue[view], objects, pixel, height)
+        return torch.where(batch.volume[view] != batch.volume[ANCHOR], depth, away.to(depth.dtype))
 
 
 def _mlp(width: int, hidden: int, out: int) -> nn.Module:

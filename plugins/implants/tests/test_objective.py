@@ -54,6 +54,29 @@ def test_twins_differ_by_the_object_alone(slices):
     assert change[masks[16:] > 0.5].mean() > 0.01
 
 
+def test_a_decoy_is_in_all_four_crops_and_counts_as_absent(slices):
+    """With it the masks are what they were; clean crops change, and twins still differ by the object alone."""
+    whole = {"smallest": 1.0, "flip": 0.0, "margin": 1.0}
+    without, objective = build(**whole), build(**whole, decoys=1.0)
+    batch = batch_of(slices, objective)
+    before, masks = without._crops(batch)
+    images, same = objective._crops(batch)
+    assert torch.equal(masks, same)
+    moved = (images - before).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert bool(moved[:8].all())
+    assert moved[8:16].float().mean() > 0.5  # the other slice, where a thin one may be out of focus
+    change = (images[16:] - images[:16]).abs()
+    assert change[masks[16:] < 1e-6].max() < 1e-4
+
+
+def test_a_share_of_the_spots_has_decoys(slices):
+    none, some = build(), build(decoys=0.5)
+    batch = batch_of(slices, none, n=64)
+    moved = (some._crops(batch)[0] - none._crops(batch)[0]).abs().amax(dim=(1, 2, 3)) > 0
+    assert 0.25 < moved[:64].float().mean() < 0.75
+    assert torch.equal(build(decoys=0.0)._crops(batch)[0], none._crops(batch)[0])
+
+
 def test_the_loss_is_the_weighted_sum_and_the_heads_say_what_is_asked(slices):
     objective = build(presence=1.0, place=0.0, contrast=0.0)
     batch = batch_of(slices, objective)
@@ -119,6 +142,7 @@ def test_it_learns_to_find_what_was_painted(slices):
         {"margin": 0.5},
         {"smallest": 0.0},
         {"p_dark": 1.5},
+        {"decoys": 1.5},
         {"temperature": 0.0},
         {"slice_mm": 0.0},
         {"amplitudes": (1.0, 2.0)},
