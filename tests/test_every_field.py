@@ -147,6 +147,7 @@ OBJECTIVES = {
             "amplitude": (4.0, 5.0),
             "p_dark": 1.0,
             "decoys": 1.0,
+            "hardest": 0.3,
             "height_mm": 90.0,
             "slice_mm": 90.0,
             "crop_size": 32,

@@ -32,6 +32,7 @@ from dbtssl.api import (
 )
 from dbtssl_implants.decoys import draw_decoys, paint_decoys
 from dbtssl_implants.jitter import cut_windows, windows
+from dbtssl_implants.mining import presence_loss
 from dbtssl_implants.objects import KINDS, draw
 from dbtssl_implants.paint import paint
 from dbtssl_implants.twins import twin_contrast
@@ -77,6 +78,12 @@ class Implants(nn.Module):
             ge=0,
             le=1,
             description="share of spots with a harmless thing (cyst, node, vessel, calcifications) in all crops",
+        )
+        hardest: float = Field(
+            default=1.0,
+            gt=0,
+            le=1,
+            description="share of the crops without object, those of the highest loss, in the presence loss",
         )
         height_mm: float = Field(
             default=245.0, gt=0, description="mm along the rows of a whole slice (Hologic: 245)"
@@ -127,6 +134,7 @@ class Implants(nn.Module):
         amplitude: Range,
         p_dark: float,
         decoys: float,
+        hardest: float,
         height_mm: float,
         slice_mm: float,
         crop_size: int,
@@ -151,7 +159,7 @@ class Implants(nn.Module):
         self.smallest, self.flip = smallest, flip
         self.height_mm, self.slice_mm = height_mm, slice_mm
         self.draw = partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark)
-        self.decoys = decoys
+        self.decoys, self.hardest = decoys, hardest
         self.draw_decoys = partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
         crop = Crop(round(crop_size * margin), crop_scale, flip=0.0, min_tissue=min_tissue)
         light = Photometry(brightness, contrast_jitter, p_jitter, noise=noise)
@@ -167,7 +175,7 @@ class Implants(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             present = (masks.amax(dim=(1, 2, 3)) > VISIBLE).float()
             said = self.presence_head(pooled)[:, 0]
-            presence = F.binary_cross_entropy_with_logits(said, present)
+            presence = presence_loss(said, present, self.hardest)
             place = F.binary_cross_entropy_with_logits(
                 self.place_head(places)[..., 0], _on_places(masks, places.shape[1])
             )

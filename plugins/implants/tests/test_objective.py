@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from dbtssl_implants.mining import presence_loss
 from pydantic import ValidationError
 from torch.nn import functional as F
 
@@ -93,6 +94,16 @@ def test_the_loss_is_the_weighted_sum_and_the_heads_say_what_is_asked(slices):
         assert found.loss.item() == pytest.approx(2.0 * found.logs[f"{name}_loss"].item(), rel=1e-5)
 
 
+def test_mining_takes_the_hardest_of_the_crops_without_object(slices):
+    objective = build(place=0.0, contrast=0.0, hardest=0.25)
+    batch = batch_of(slices, objective)
+    images, masks = objective._crops(batch)
+    present = (masks.amax(dim=(1, 2, 3)) > 0.5).float()
+    said = objective.head()(objective.network(images))[:, 0]
+    expected = presence_loss(said, present, 0.25).item()
+    assert objective(batch).loss.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_pairs_of_two_volumes_are_painted_in_focus_and_take_no_part_in_the_contrast(slices):
     objective = build(presence=0.0, place=0.0, contrast=1.0)
     batch = batch_of(slices, objective, "metadata-pairs")
@@ -143,6 +154,8 @@ def test_it_learns_to_find_what_was_painted(slices):
         {"smallest": 0.0},
         {"p_dark": 1.5},
         {"decoys": 1.5},
+        {"hardest": 0.0},
+        {"hardest": 1.5},
         {"temperature": 0.0},
         {"slice_mm": 0.0},
         {"amplitudes": (1.0, 2.0)},
