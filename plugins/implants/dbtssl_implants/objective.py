@@ -30,19 +30,16 @@ from dbtssl.api import (
     places_and_pooled,
     sync_batchnorm,
 )
-from dbtssl_implants.decoys import draw_decoys, paint_decoys
-from dbtssl_implants.jitter import cut_windows, windows
+from dbtssl_implants.crops import ANCHOR, CROPS, POSITIVE, Crops
+from dbtssl_implants.decoys import draw_decoys
 from dbtssl_implants.mining import presence_loss
 from dbtssl_implants.objects import KINDS, draw
-from dbtssl_implants.paint import paint
 from dbtssl_implants.twins import twin_contrast
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
 
 Range = tuple[float, float]
-ANCHOR, POSITIVE = 0, 1
-CROPS = 4  # of a pair: both slices clean, both painted
 VISIBLE = 0.5  # a crop shows an object if its mask reaches this anywhere
 
 
@@ -70,7 +67,8 @@ class Implants(nn.Module):
             default=(3.2, 14.0), description="smallest and largest radius, mm"
         )
         amplitude: PositiveRange = Field(
-            default=(0.3, 2.0), description="least and most contrast, in SDs of the view's tissue"
+            default=(0.3, 2.0),
+            description="least and most contrast, in SDs of the view's tissue, before noise",
         )
         p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
         decoys: float = Field(
@@ -110,7 +108,9 @@ class Implants(nn.Module):
             default=0.25, ge=0, le=1, description="half width of the contrast's factor"
         )
         p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
-        noise: float = Field(default=0.02, ge=0, description="SD of added noise, of the range")
+        noise: float = Field(
+            default=0.02, ge=0, description="SD of noise, of the range, added after painting"
+        )
 
         @field_validator("kinds")
         @classmethod
@@ -155,14 +155,20 @@ class Implants(nn.Module):
         self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
-        self.temperature, self.crop_size = temperature, crop_size
-        self.smallest, self.flip = smallest, flip
-        self.height_mm, self.slice_mm = height_mm, slice_mm
-        self.draw = partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark)
-        self.decoys, self.hardest = decoys, hardest
-        self.draw_decoys = partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
+        self.temperature, self.hardest = temperature, hardest
+        ranges = {"radius": radius, "amplitude": amplitude}
+        self._crops = Crops(
+            partial(draw, weights=kinds, p_dark=p_dark, **ranges),
+            partial(draw_decoys, share=decoys, **ranges) if decoys else None,
+            height_mm=height_mm,
+            slice_mm=slice_mm,
+            noise=noise,
+            smallest=smallest,
+            flip=flip,
+            size=crop_size,
+        )
         crop = Crop(round(crop_size * margin), crop_scale, flip=0.0, min_tissue=min_tissue)
-        light = Photometry(brightness, contrast_jitter, p_jitter, noise=noise)
+        light = Photometry(brightness, contrast_jitter, p_jitter)
         self.views = (
             ViewSpec("anchor", crop, light),
             ViewSpec("positive", crop, light, same_crop_as=ANCHOR),
@@ -201,36 +207,6 @@ class Implants(nn.Module):
     def head(self) -> nn.Linear:
         """The presence head: a linear logit on the encoder's features, learnt without a label."""
         return self.presence_head
-
-    @torch.no_grad()
-    def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
-        seeds = batch.needed("seeds")[ANCHOR]
-        objects = self.draw(batch.tissue[ANCHOR], seeds)
-        decoys = self.draw_decoys(batch.tissue[ANCHOR], seeds) if self.decoys else None
-        clean, painted, masks = [], [], []
-        for view in (ANCHOR, POSITIVE):
-            tissue, pixel = batch.tissue[view], batch.needed("pixel")[view] * self.height_mm
-            image = batch.views[view]
-            if decoys is not None:
-                height = self._height(batch, view, decoys.depth)
-                image = paint_decoys(image, tissue, decoys, pixel, height)
-            height = self._height(batch, view, objects.depth)
-            with_object, mask = paint(image, tissue, objects, pixel, height)
-            clean.append(image)
-            painted.append(with_object)
-            masks.append(mask)
-        images = torch.cat(clean + painted)
-        shown = torch.cat([torch.zeros_like(m) for m in masks] + masks)
-        where = torch.cat([windows(seeds, k, self.smallest, self.flip) for k in range(CROPS)])
-        both = cut_windows(torch.cat([images, shown], dim=1), where, self.crop_size)
-        return both[:, :1], both[:, 1:]
-
-    def _height(self, batch: Batch, view: int, depth: torch.Tensor) -> torch.Tensor:
-        """How far a view lies above the anchor, mm, ``(B,)``; in another volume at the thing's own ``depth``."""
-        z = batch.needed("z")
-        away = (z[view] - z[ANCHOR]) * self.slice_mm
-        return torch.where(batch.volume[view] != batch.volume[ANCHOR], depth, away.to(depth.dtype))
 
 
 def _mlp(width: int, hidden: int, out: int) -> nn.Module:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OBJECTS = range(100, 132)
 WINDOWS = range(132, 148)
 DECOYS = range(148, 180)
+NOISE = 180  # and the next, as `normal` takes two
 
 
 class Draws:

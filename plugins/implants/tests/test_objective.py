@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from dbtssl_implants.mining import presence_loss
+from dbtssl_implants.objects import FOREIGN, KINDS, WARP
 from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from dbtssl.plugins import registry
@@ -53,6 +55,24 @@ def test_twins_differ_by_the_object_alone(slices):
     change = (images[16:] - images[:16]).abs()
     assert change[masks[16:] < 1e-6].max() < 1e-4
     assert change[masks[16:] > 0.5].mean() > 0.01
+
+
+@pytest.mark.parametrize("kind", [FOREIGN, WARP])
+def test_noise_is_as_rough_where_tissue_was_moved_as_elsewhere(slices, kind):
+    """The noise of a view is added last: else its local variance alone tells where a pull or a blend is."""
+    kinds = tuple(float(k == kind) for k in range(len(KINDS)))
+    whole = {"smallest": 1.0, "flip": 0.0, "margin": 1.0, "crop_size": 48, "radius": (15.0, 20.0)}
+    objective = build(kinds=kinds, noise=0.05, p_jitter=0.0, **whole)
+    positives = registry().build("sampler", "same-slice", {})
+    raw = Pairs(slices, positives, objective.views, 3).__getitems__([(0, i) for i in range(96)])
+    raw["views"] = [torch.full_like(x, 0.5) for x in raw["views"]]
+    raw["tissue"] = [torch.ones_like(x) for x in raw["tissue"]]
+    images, masks = (x[192:] for x in objective._crops(finish(raw, objective.views)))
+    laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+    rough = F.avg_pool2d(F.conv2d(images, laplacian[None, None]) ** 2, 5, 1).flatten()
+    mask = masks[:, :, 3:-3, 3:-3].flatten()
+    clear = (mask < 0.05) | (mask > 0.5)
+    assert roc_auc_score(mask[clear] > 0.5, rough[clear]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_decoy_is_in_all_four_crops_and_counts_as_absent(slices):
