@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         validation_logits,
     )
     from dbtssl.training.finetune_augment import LightAugment
-    from dbtssl.views.random_numbers import uniform
+    from dbtssl.views.random_numbers import normal, uniform
 
 __all__ = [
     "API_VERSION",
@@ -114,6 +114,7 @@ __all__ = [
     "hookimpl",
     "infra",
     "neighbours",
+    "normal",
     "one_vector",
     "pair_views",
     "place_width",
@@ -145,6 +146,7 @@ _HEAVY = {
     "discriminative_groups": "dbtssl.nn.stages",
     "feature_std": "dbtssl.nn.monitors",
     "gather": "dbtssl.nn.distributed",
+    "normal": "dbtssl.views.random_numbers",
     "one_vector": "dbtssl.nn.monitors",
     "gather_with_gradient": "dbtssl.nn.distributed",
     "place_width": "dbtssl.nn.feature_map",

@@ -146,6 +146,8 @@ OBJECTIVES = {
             "radius": (2.0, 3.0),
             "amplitude": (4.0, 5.0),
             "p_dark": 1.0,
+            "decoys": 1.0,
+            "hardest": 0.3,
             "height_mm": 90.0,
             "slice_mm": 90.0,
             "crop_size": 32,

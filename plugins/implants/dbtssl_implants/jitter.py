@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from dbtssl.api import uniform
-from dbtssl_implants.objects import LAST
+from dbtssl_implants.streams import WINDOWS
 
-SIDE, ROW, COLUMN, FLIP = range(LAST, LAST + 4)
 EACH = 4  # streams of one crop
+SIDE, ROW, COLUMN, FLIP = WINDOWS[:EACH]
 
 
 def windows(seeds: torch.Tensor, crop: int, smallest: float, flip: float) -> torch.Tensor:

@@ -30,17 +30,16 @@ from dbtssl.api import (
     places_and_pooled,
     sync_batchnorm,
 )
-from dbtssl_implants.jitter import cut_windows, windows
-from dbtssl_implants.objects import KINDS, Objects, draw
-from dbtssl_implants.paint import paint
+from dbtssl_implants.crops import ANCHOR, CROPS, POSITIVE, Crops
+from dbtssl_implants.decoys import draw_decoys
+from dbtssl_implants.mining import presence_loss
+from dbtssl_implants.objects import KINDS, draw
 from dbtssl_implants.twins import twin_contrast
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
 
 Range = tuple[float, float]
-ANCHOR, POSITIVE = 0, 1
-CROPS = 4  # of a pair: both slices clean, both painted
 VISIBLE = 0.5  # a crop shows an object if its mask reaches this anywhere
 
 
@@ -68,9 +67,22 @@ class Implants(nn.Module):
             default=(3.2, 14.0), description="smallest and largest radius, mm"
         )
         amplitude: PositiveRange = Field(
-            default=(0.3, 2.0), description="least and most contrast, in SDs of the view's tissue"
+            default=(0.3, 2.0),
+            description="least and most contrast, in SDs of the view's tissue, before noise",
         )
         p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
+        decoys: float = Field(
+            default=0.0,
+            ge=0,
+            le=1,
+            description="share of spots with a harmless thing (cyst, node, vessel, calcifications) in all crops",
+        )
+        hardest: float = Field(
+            default=1.0,
+            gt=0,
+            le=1,
+            description="share of the crops without object, those of the highest loss, in the presence loss",
+        )
         height_mm: float = Field(
             default=245.0, gt=0, description="mm along the rows of a whole slice (Hologic: 245)"
         )
@@ -96,7 +108,9 @@ class Implants(nn.Module):
             default=0.25, ge=0, le=1, description="half width of the contrast's factor"
         )
         p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")
-        noise: float = Field(default=0.02, ge=0, description="SD of added noise, of the range")
+        noise: float = Field(
+            default=0.02, ge=0, description="SD of noise, of the range, added after painting"
+        )
 
         @field_validator("kinds")
         @classmethod
@@ -119,6 +133,8 @@ class Implants(nn.Module):
         radius: Range,
         amplitude: Range,
         p_dark: float,
+        decoys: float,
+        hardest: float,
         height_mm: float,
         slice_mm: float,
         crop_size: int,
@@ -139,12 +155,20 @@ class Implants(nn.Module):
         self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
-        self.temperature, self.crop_size = temperature, crop_size
-        self.smallest, self.flip = smallest, flip
-        self.height_mm, self.slice_mm = height_mm, slice_mm
-        self.draw = partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark)
+        self.temperature, self.hardest = temperature, hardest
+        ranges = {"radius": radius, "amplitude": amplitude}
+        self._crops = Crops(
+            partial(draw, weights=kinds, p_dark=p_dark, **ranges),
+            partial(draw_decoys, share=decoys, **ranges) if decoys else None,
+            height_mm=height_mm,
+            slice_mm=slice_mm,
+            noise=noise,
+            smallest=smallest,
+            flip=flip,
+            size=crop_size,
+        )
         crop = Crop(round(crop_size * margin), crop_scale, flip=0.0, min_tissue=min_tissue)
-        light = Photometry(brightness, contrast_jitter, p_jitter, noise=noise)
+        light = Photometry(brightness, contrast_jitter, p_jitter)
         self.views = (
             ViewSpec("anchor", crop, light),
             ViewSpec("positive", crop, light, same_crop_as=ANCHOR),
@@ -157,7 +181,7 @@ class Implants(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             present = (masks.amax(dim=(1, 2, 3)) > VISIBLE).float()
             said = self.presence_head(pooled)[:, 0]
-            presence = F.binary_cross_entropy_with_logits(said, present)
+            presence = presence_loss(said, present, self.hardest)
             place = F.binary_cross_entropy_with_logits(
                 self.place_head(places)[..., 0], _on_places(masks, places.shape[1])
             )
@@ -183,34 +207,6 @@ class Implants(nn.Module):
     def head(self) -> nn.Linear:
         """The presence head: a linear logit on the encoder's features, learnt without a label."""
         return self.presence_head
-
-    @torch.no_grad()
-    def _crops(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
-        seeds = batch.needed("seeds")[ANCHOR]
-        objects = self.draw(batch.tissue[ANCHOR], seeds)
-        clean, painted, masks = [], [], []
-        for view in (ANCHOR, POSITIVE):
-            image, mask = self._painted(batch, view, objects)
-            clean.append(batch.views[view])
-            painted.append(image)
-            masks.append(mask)
-        images = torch.cat(clean + painted)
-        shown = torch.cat([torch.zeros_like(m) for m in masks] + masks)
-        where = torch.cat([windows(seeds, k, self.smallest, self.flip) for k in range(CROPS)])
-        both = cut_windows(torch.cat([images, shown], dim=1), where, self.crop_size)
-        return both[:, :1], both[:, 1:]
-
-    def _painted(
-        self, batch: Batch, view: int, objects: Objects
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One view with its object, in mm: ``pixel`` is in slice heights, ``z`` in slices."""
-        pixel = batch.needed("pixel")[view] * self.height_mm
-        z = batch.needed("z")
-        away = (z[view] - z[ANCHOR]) * self.slice_mm
-        other = batch.volume[view] != batch.volume[ANCHOR]
-        height = torch.where(other, objects.depth, away.to(objects.depth.dtype))
-        return paint(batch.views[view], batch.tissue[view], objects, pixel, height)
 
 
 def _mlp(width: int, hidden: int, out: int) -> nn.Module:

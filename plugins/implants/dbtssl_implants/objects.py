@@ -11,15 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from dbtssl.api import uniform
+from dbtssl_implants.streams import OBJECTS, Draws
 
 KINDS = ("blob", "spiculated", "rays", "warp", "foreign")
 BLOB, SPICULATED, RAYS, WARP, FOREIGN = range(len(KINDS))
 HARMONICS = 4  # of a blob's outline, from the second on
 SPIKES = 5  # sinusoids whose peaks are the rays
-# streams of random numbers that an object may take, apart from those of its view's photometry (0 to 6): with one of
-# these, its radius would follow the view's brightness; windows take those from `LAST` on
-FIRST, LAST = 100, 132
 
 
 @dataclass(frozen=True)
@@ -65,22 +62,13 @@ def draw(
     The centre is a tissue pixel of the middle half of the view, or where that has none of all of it; every pixel is
     equally likely. Radius and aspect are log-uniform. All comes from ``seeds`` ``(B,)`` alone.
     """
-    streams = iter(range(FIRST, LAST))
-
-    def between(low: float, high: float, *shape: int) -> torch.Tensor:
-        return low + (high - low) * uniform(seeds, next(streams), shape)
-
-    def log_between(low: float, high: float) -> torch.Tensor:
-        return between(math.log(low), math.log(high)).exp()
-
-    def happens(p: float) -> torch.Tensor:
-        return between(0.0, 1.0) < p
-
-    y, x, on = _centres(tissue[:, 0], between(0.0, 1.0))
-    size = log_between(*radius)
+    draws = Draws(seeds, OBJECTS)
+    between, happens = draws.between, draws.happens
+    y, x, on = centres(tissue[:, 0], between(0.0, 1.0))
+    size = draws.log_between(*radius)
     fade = torch.tensor([0.2, 0.15, 0.1, 0.1], device=seeds.device)  # later harmonics are weaker
     return Objects(
-        kind=_which(weights, between(0.0, 1.0)),
+        kind=which(weights, between(0.0, 1.0)),
         on=on,
         y=y,
         x=x,
@@ -101,13 +89,13 @@ def draw(
     )
 
 
-def _which(weights: tuple[float, ...], share: torch.Tensor) -> torch.Tensor:
+def which(weights: tuple[float, ...], share: torch.Tensor) -> torch.Tensor:
     """The kind at ``share`` ``(B,)`` in [0, 1) of the weights laid end to end."""
     ends = torch.tensor(weights, dtype=torch.float64, device=share.device).cumsum(0)
     return torch.searchsorted(ends / ends[-1], share.double(), right=True)
 
 
-def _centres(
+def centres(
     tissue: torch.Tensor, share: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A tissue pixel of each mask ``(B, rows, columns)``, at ``share`` of its list, as y and x; and if it has any."""

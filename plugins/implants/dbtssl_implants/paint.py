@@ -31,42 +31,40 @@ def paint(
     ``tissue`` is bool of the same shape, ``pixel`` ``(B, 2)`` the height and width of a view pixel in mm, ``height``
     ``(B,)`` how far the view's slice lies above the anchor's in mm. Nothing is painted into air.
     """
-    blob, rays, reach, dy, dx = _shapes(images.shape, objects, pixel, height)
+    smeared = smear(objects.radius, objects.depth, height)
+    blob, rays, reach, dy, dx = _shapes(images.shape, objects, pixel, smeared)
     inside = tissue[:, 0].float()
     kind, on = objects.kind[:, None, None], objects.on[:, None, None].float()
-    focus = _focus(objects, height)[:, None, None]
+    sharp = focus(objects.radius, smeared)[:, None, None]
     shape = torch.where(kind == SPICULATED, torch.maximum(blob, 0.8 * rays), blob)
     shape = torch.where(kind == RAYS, rays, shape) * inside * on
     bell = torch.exp(-(reach**2)) * inside * on
-    spread = _spread(images, tissue)[:, None, None]
-    bright = images[:, 0] + objects.amplitude[:, None, None] * spread * shape * focus
-    pulled = _pull(images, objects, pixel, dy, dx, focus)
+    amount = objects.amplitude * spread(images, tissue)
+    bright = images[:, 0] + amount[:, None, None] * shape * sharp
+    pulled = _pull(images, objects, pixel, dy, dx, sharp)
     other, there = _others(images, inside)
     shape = torch.where(kind == FOREIGN, shape * there, shape)
-    cover = shape * focus
+    cover = shape * sharp
     out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
     out = torch.where(kind == WARP, images[:, 0] + (pulled - images[:, 0]) * inside * on, out)
-    mask = torch.where(kind == WARP, bell, shape) * focus
+    mask = torch.where(kind == WARP, bell, shape) * sharp
     return out.clamp(0.0, 1.0)[:, None], mask[:, None]
 
 
 def _shapes(
-    size: torch.Size, o: Objects, pixel: torch.Tensor, height: torch.Tensor
+    size: torch.Size, o: Objects, pixel: torch.Tensor, smeared: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """Blob and rays in [0, 1], distance from the centre in radii, and the offsets in mm; each ``(B, S, S)``."""
 
     def each(x: torch.Tensor) -> torch.Tensor:
         return x[:, None, None]
 
-    rows = torch.arange(size[-2], device=pixel.device, dtype=torch.float32)
-    columns = torch.arange(size[-1], device=pixel.device, dtype=torch.float32)
-    dy = ((rows[None, :, None] - each(o.y)) * each(pixel[:, 0])).expand(-1, -1, size[-1])
-    dx = ((columns[None, None] - each(o.x)) * each(pixel[:, 1])).expand(-1, size[-2], -1)
+    dy, dx = offsets(size, o.y, o.x, pixel)
     radius = each(o.radius)
-    smeared = dy / (1.0 + each(_smear(o, height)) / (2.0 * radius))
+    rows = dy / (1.0 + each(smeared) / (2.0 * radius))
     cos, sin = each(o.turn.cos()), each(o.turn.sin())
-    a = (cos * smeared - sin * dx) * each(o.aspect)
-    b = (sin * smeared + cos * dx) / each(o.aspect)
+    a = (cos * rows - sin * dx) * each(o.aspect)
+    b = (sin * rows + cos * dx) / each(o.aspect)
     r = (a * a + b * b + SMOOTHEST).sqrt()
     angle = torch.atan2(b, a)
     outline = 1.0 + sum(
@@ -86,6 +84,17 @@ def _shapes(
         * torch.sigmoid((length - r) * 2.0)
     )
     return blob, rays, r / radius, dy, dx
+
+
+def offsets(
+    size: torch.Size, y: torch.Tensor, x: torch.Tensor, pixel: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far pixels of views of ``size`` lie below and right of ``y`` and ``x`` ``(B,)``, mm, each ``(B, S, S)``."""
+    rows = torch.arange(size[-2], device=pixel.device, dtype=torch.float32)
+    columns = torch.arange(size[-1], device=pixel.device, dtype=torch.float32)
+    dy = (rows[None, :, None] - y[:, None, None]) * pixel[:, :1, None]
+    dx = (columns[None, None] - x[:, None, None]) * pixel[:, 1:, None]
+    return dy.expand(-1, -1, size[-1]), dx.expand(-1, size[-2], -1)
 
 
 def _pull(
@@ -114,7 +123,7 @@ def _others(images: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, t
     return mine[:, 0], mine[:, 1] * float(len(everyone) > 1)
 
 
-def _spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
+def spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
     """Standard deviation of each view's tissue ``(B,)``; 0 where there is none."""
     weight = tissue.float()
     count = weight.sum(dim=(1, 2, 3)).clamp_min(1.0)
@@ -123,11 +132,11 @@ def _spread(images: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
     return (square / count).sqrt()
 
 
-def _smear(o: Objects, height: torch.Tensor) -> torch.Tensor:
-    """Length in mm over which the object is smeared in a slice ``height`` above the anchor's."""
-    return SWEEP * ((height - o.depth).abs() - o.radius).clamp_min(0.0)
+def smear(radius: torch.Tensor, depth: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
+    """Length in mm over which a thing is smeared in a slice ``height`` above the anchor's; all ``(B,)``, mm."""
+    return SWEEP * ((height - depth).abs() - radius).clamp_min(0.0)
 
 
-def _focus(o: Objects, height: torch.Tensor) -> torch.Tensor:
-    """Share of its contrast that an object keeps there, 1 in focus."""
-    return 1.0 / (1.0 + _smear(o, height) / (2.0 * o.radius))
+def focus(radius: torch.Tensor, smeared: torch.Tensor) -> torch.Tensor:
+    """Share of its contrast that a thing of ``radius`` keeps where it is smeared over ``smeared`` mm, 1 in focus."""
+    return 1.0 / (1.0 + smeared / (2.0 * radius))

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from dbtssl_implants.mining import presence_loss
+from dbtssl_implants.objects import FOREIGN, KINDS, WARP
 from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from dbtssl.plugins import registry
@@ -54,6 +57,47 @@ def test_twins_differ_by_the_object_alone(slices):
     assert change[masks[16:] > 0.5].mean() > 0.01
 
 
+@pytest.mark.parametrize("kind", [FOREIGN, WARP])
+def test_noise_is_as_rough_where_tissue_was_moved_as_elsewhere(slices, kind):
+    """The noise of a view is added last: else its local variance alone tells where a pull or a blend is."""
+    kinds = tuple(float(k == kind) for k in range(len(KINDS)))
+    whole = {"smallest": 1.0, "flip": 0.0, "margin": 1.0, "crop_size": 48, "radius": (15.0, 20.0)}
+    objective = build(kinds=kinds, noise=0.05, p_jitter=0.0, **whole)
+    positives = registry().build("sampler", "same-slice", {})
+    raw = Pairs(slices, positives, objective.views, 3).__getitems__([(0, i) for i in range(96)])
+    raw["views"] = [torch.full_like(x, 0.5) for x in raw["views"]]
+    raw["tissue"] = [torch.ones_like(x) for x in raw["tissue"]]
+    images, masks = (x[192:] for x in objective._crops(finish(raw, objective.views)))
+    laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+    rough = F.avg_pool2d(F.conv2d(images, laplacian[None, None]) ** 2, 5, 1).flatten()
+    mask = masks[:, :, 3:-3, 3:-3].flatten()
+    clear = (mask < 0.05) | (mask > 0.5)
+    assert roc_auc_score(mask[clear] > 0.5, rough[clear]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_decoy_is_in_all_four_crops_and_counts_as_absent(slices):
+    """With it the masks are what they were; clean crops change, and twins still differ by the object alone."""
+    whole = {"smallest": 1.0, "flip": 0.0, "margin": 1.0}
+    without, objective = build(**whole), build(**whole, decoys=1.0)
+    batch = batch_of(slices, objective)
+    before, masks = without._crops(batch)
+    images, same = objective._crops(batch)
+    assert torch.equal(masks, same)
+    moved = (images - before).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert bool(moved[:8].all())
+    assert moved[8:16].float().mean() > 0.5  # the other slice, where a thin one may be out of focus
+    change = (images[16:] - images[:16]).abs()
+    assert change[masks[16:] < 1e-6].max() < 1e-4
+
+
+def test_a_share_of_the_spots_has_decoys(slices):
+    none, some = build(), build(decoys=0.5)
+    batch = batch_of(slices, none, n=64)
+    moved = (some._crops(batch)[0] - none._crops(batch)[0]).abs().amax(dim=(1, 2, 3)) > 0
+    assert 0.25 < moved[:64].float().mean() < 0.75
+    assert torch.equal(build(decoys=0.0)._crops(batch)[0], none._crops(batch)[0])
+
+
 def test_the_loss_is_the_weighted_sum_and_the_heads_say_what_is_asked(slices):
     objective = build(presence=1.0, place=0.0, contrast=0.0)
     batch = batch_of(slices, objective)
@@ -68,6 +112,16 @@ def test_the_loss_is_the_weighted_sum_and_the_heads_say_what_is_asked(slices):
         alone = build(**(dict.fromkeys(("presence", "place", "contrast"), 0.0) | {name: 2.0}))
         found = alone(batch)
         assert found.loss.item() == pytest.approx(2.0 * found.logs[f"{name}_loss"].item(), rel=1e-5)
+
+
+def test_mining_takes_the_hardest_of_the_crops_without_object(slices):
+    objective = build(place=0.0, contrast=0.0, hardest=0.25)
+    batch = batch_of(slices, objective)
+    images, masks = objective._crops(batch)
+    present = (masks.amax(dim=(1, 2, 3)) > 0.5).float()
+    said = objective.head()(objective.network(images))[:, 0]
+    expected = presence_loss(said, present, 0.25).item()
+    assert objective(batch).loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_pairs_of_two_volumes_are_painted_in_focus_and_take_no_part_in_the_contrast(slices):
@@ -119,6 +173,9 @@ def test_it_learns_to_find_what_was_painted(slices):
         {"margin": 0.5},
         {"smallest": 0.0},
         {"p_dark": 1.5},
+        {"decoys": 1.5},
+        {"hardest": 0.0},
+        {"hardest": 1.5},
         {"temperature": 0.0},
         {"slice_mm": 0.0},
         {"amplitudes": (1.0, 2.0)},
