@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,11 +41,17 @@ class Crops:
     size: int
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted."""
+    def __call__(self, batch: Batch, visibility: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted.
+
+        ``visibility`` is a factor of the contrasts that were drawn, of objects and decoys alike.
+        """
         seeds = batch.needed("seeds")[ANCHOR]
         objects = self.draw(batch.tissue[ANCHOR], seeds)
+        objects = replace(objects, amplitude=objects.amplitude * visibility.float())
         decoys = self.draw_decoys(batch.tissue[ANCHOR], seeds) if self.draw_decoys else None
+        if decoys is not None:
+            decoys = replace(decoys, amplitude=decoys.amplitude * visibility.float())
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
             image, tissue = batch.views[view], batch.tissue[view]

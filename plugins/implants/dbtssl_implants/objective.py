@@ -70,6 +70,12 @@ class Implants(nn.Module):
             default=(0.3, 2.0),
             description="least and most contrast, in SDs of the view's tissue, before noise",
         )
+        easy: float = Field(
+            default=1.0,
+            ge=1,
+            description="contrast of all that is painted at first, as a multiple; it falls to 1, evenly on a log "
+            "scale, until half of the training is done",
+        )
         p_dark: float = Field(default=0.15, ge=0, le=1, description="share darker than the tissue")
         decoys: float = Field(
             default=0.0,
@@ -119,6 +125,8 @@ class Implants(nn.Module):
                 raise ValueError(f"{len(KINDS)} numbers from 0, not all 0")
             return value
 
+    visibility: torch.Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -132,6 +140,7 @@ class Implants(nn.Module):
         kinds: tuple[float, ...],
         radius: Range,
         amplitude: Range,
+        easy: float,
         p_dark: float,
         decoys: float,
         hardest: float,
@@ -155,7 +164,9 @@ class Implants(nn.Module):
         self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
-        self.temperature, self.hardest = temperature, hardest
+        self.temperature, self.hardest, self.easy = temperature, hardest, easy
+        # a buffer, so that a checkpoint holds it
+        self.register_buffer("visibility", torch.tensor(easy, dtype=torch.float64))
         ranges = {"radius": radius, "amplitude": amplitude}
         self._crops = Crops(
             partial(draw, weights=kinds, p_dark=p_dark, **ranges),
@@ -176,7 +187,8 @@ class Implants(nn.Module):
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of the three losses; each crop of a pair has a window of its own."""
-        images, masks = self._crops(batch)  # 4B x 1 x S x S: clean, clean', painted, painted'
+        # 4B x 1 x S x S: clean, clean', painted, painted'
+        images, masks = self._crops(batch, self.visibility)
         places, pooled = places_and_pooled(self.network, images)
         with torch.autocast(images.device.type, enabled=False):
             present = (masks.amax(dim=(1, 2, 3)) > VISIBLE).float()
@@ -198,7 +210,8 @@ class Implants(nn.Module):
         return Step(loss, {**logs, "presence_right": right, "feature_std": feature_std(z)})
 
     def after_step(self, progress: float) -> None:
-        """Nothing follows the step."""
+        """Let the contrast of what is painted fall towards its own range."""
+        self.visibility.fill_(self.easy ** max(0.0, 1.0 - 2.0 * progress))
 
     def encoder(self) -> nn.Module:
         """The encoder without the heads."""
