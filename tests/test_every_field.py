@@ -148,6 +148,7 @@ OBJECTIVES = {
             "p_dark": 1.0,
             "decoys": 1.0,
             "hardest": 0.3,
+            "easy": 3.0,
             "height_mm": 90.0,
             "slice_mm": 90.0,
             "crop_size": 32,

@@ -41,17 +41,19 @@ class Crops:
     size: int
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, visibility: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, batch: Batch, visibility: torch.Tensor | float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Crops and soft masks ``(4B, 1, S, S)``: both slices clean, then both painted.
 
         ``visibility`` is a factor of the contrasts that were drawn, of objects and decoys alike.
         """
         seeds = batch.needed("seeds")[ANCHOR]
         objects = self.draw(batch.tissue[ANCHOR], seeds)
-        objects = replace(objects, amplitude=objects.amplitude * visibility.float())
+        objects = replace(objects, amplitude=objects.amplitude * visibility)
         decoys = self.draw_decoys(batch.tissue[ANCHOR], seeds) if self.draw_decoys else None
         if decoys is not None:
-            decoys = replace(decoys, amplitude=decoys.amplitude * visibility.float())
+            decoys = replace(decoys, amplitude=decoys.amplitude * visibility)
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
             image, tissue = batch.views[view], batch.tissue[view]

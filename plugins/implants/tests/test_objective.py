@@ -57,6 +57,30 @@ def test_twins_differ_by_the_object_alone(slices):
     assert change[masks[16:] > 0.5].mean() > 0.01
 
 
+def test_what_is_painted_is_easy_at_first_and_falls_to_its_own_contrast_by_half_time():
+    objective = build(easy=4.0)
+    seen = [float(objective.visibility)]
+    for progress in (0.25, 0.5, 1.0):
+        objective.after_step(progress)
+        seen.append(float(objective.visibility))
+    assert seen == [4.0, 2.0, 1.0, 1.0]
+    assert "visibility" in objective.state_dict()
+
+
+def test_contrast_follows_visibility(slices):
+    objective = build(
+        smallest=1.0, flip=0.0, margin=1.0, noise=0.0, amplitude=(0.1, 0.1), kinds=(1, 0, 0, 0, 0)
+    )
+    batch = batch_of(slices, objective)
+    batch = replace(batch, views=[0.5 + 0.01 * v for v in batch.views])  # far from 0 and 1
+    images, masks = objective._crops(batch)
+    strong, same = objective._crops(batch, 3.0)
+    assert torch.equal(masks, same)
+    once, thrice = images[16:] - images[:16], strong[16:] - strong[:16]
+    painted = masks[16:] > 0.5
+    torch.testing.assert_close(thrice[painted], 3.0 * once[painted], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [FOREIGN, WARP])
 def test_noise_is_as_rough_where_tissue_was_moved_as_elsewhere(slices, kind):
     """The noise of a view is added last: else its local variance alone tells where a pull or a blend is."""
