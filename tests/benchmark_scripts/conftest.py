@@ -32,3 +32,8 @@ def localisation():
 @pytest.fixture(scope="session")
 def mechanism():
     return _load("phantom_mechanism")
+
+
+@pytest.fixture(scope="session")
+def kinds():
+    return _load("phantom_kinds")

@@ -1,4 +1,4 @@
-"""Both scripts on a small run: minutes of a busy core."""
+"""The scripts on a small run: minutes of a busy core."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ import pytest
 from dbtssl.benchmark.results import benchmark
 from dbtssl.benchmark.spec import Spec
 from dbtssl.config import validate
+from dbtssl.errors import DataError
 
 pytestmark = pytest.mark.slow
 
@@ -78,3 +79,19 @@ def _root(phantom):
     from dbtssl.benchmark.dataset import phantom_root
 
     return phantom_root(phantom.run.spec)
+
+
+def test_kinds(kinds, phantom_run, runs, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "found.json"
+    monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--out", str(out)])
+    kinds.main()
+    found = json.loads(out.read_text())["runs"]["tiny"]
+    assert found["baseline"] == "random-init"
+    phantom = phantom_run.open_phantom(runs / "tiny")
+    ill = [phantom.data.dataset.cohort[i] for i in phantom.data.split.test]
+    ill = [v for v in ill if v.boxes]
+    assert set(found["kinds"]) == {"all"} | {phantom.planned[v.id].lesion.kind for v in ill}
+    assert "PHANTOM, 100 % of the labels" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--against", "nobody"])
+    with pytest.raises(DataError, match="nobody"):
+        kinds.main()
