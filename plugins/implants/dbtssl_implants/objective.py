@@ -156,10 +156,11 @@ class Implants(nn.Module):
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
         self.temperature, self.hardest = temperature, hardest
-        ranges = {"radius": radius, "amplitude": amplitude}
         self._crops = Crops(
-            partial(draw, weights=kinds, p_dark=p_dark, **ranges),
-            partial(draw_decoys, share=decoys, **ranges) if decoys else None,
+            partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark),
+            partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
+            if decoys
+            else None,
             height_mm=height_mm,
             slice_mm=slice_mm,
             noise=noise,
