@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +41,7 @@ class Case:
     start: dict[str, Any] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
     backbone: tuple[str, dict[str, Any]] | None = None
+    apart: int = 0  # rows of an objective's batch, the first, whose positive is of another volume
 
 
 # objectives: small to begin with; keys that a Config has are taken, the others left
@@ -142,6 +143,7 @@ OBJECTIVES = {
             "presence": 3.0,
             "place": 3.0,
             "contrast": 3.0,
+            "across": 1.0,
             "kinds": (0.0, 0.0, 1.0, 0.0, 0.0),
             "radius": (2.0, 3.0),
             "amplitude": (4.0, 5.0),
@@ -158,6 +160,7 @@ OBJECTIVES = {
             "noise": 0.3,
             "min_tissue": 0.9,
         },
+        apart=3,
     ),
 }
 SAMPLERS = {
@@ -271,6 +274,10 @@ def test_objectives(name):
             batch = toy_batch(objective, seed=step)
             for tissue in batch.tissue:
                 tissue[..., tissue.shape[-1] // 2 :] = False
+            if case.apart:
+                anchor, other = batch.volume
+                moved = other + 100 * (torch.arange(len(other)) < case.apart)
+                batch = replace(batch, volume=(anchor, moved))
             loss = objective(batch).loss
             optimizer.zero_grad()
             loss.backward()

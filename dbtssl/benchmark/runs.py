@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dbtssl.benchmark.record import RECORD, Record
-from dbtssl.benchmark.spec import recorded_spec
+from dbtssl.benchmark.spec_files import recorded_spec
 from dbtssl.benchmark.store import Store
 from dbtssl.benchmark.units import part_of, test_units
 from dbtssl.errors import DataError

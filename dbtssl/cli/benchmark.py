@@ -43,7 +43,7 @@ def command(
     SPEC is a TOML file; without one, the quick benchmark on the phantom that dbtssl makes itself. What was done before
     is not done again, and an interrupted run goes on where it stopped.
     """
-    from dbtssl.benchmark.spec import builtin_spec, load_spec
+    from dbtssl.benchmark.spec_files import builtin_spec, load_spec
 
     loaded = load_spec(spec or builtin_spec("quick"), data, assignments)
     if plan:

@@ -12,7 +12,8 @@ import dbtssl
 from dbtssl.benchmark.environment import code_state, run_environment
 from dbtssl.benchmark.evidence import report_content, without_folders
 from dbtssl.benchmark.record import record_table
-from dbtssl.benchmark.spec import Spec, recorded_spec
+from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.spec_files import recorded_spec
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields, validate
 from dbtssl.errors import ConfigError, DataError

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtssl.benchmark.spec import Spec, builtin_spec, load_spec
+from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.spec_files import builtin_spec, load_spec
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
 

@@ -18,7 +18,7 @@ from dbtssl.benchmark.dataset import (
 )
 from dbtssl.benchmark.record import Record, record_table
 from dbtssl.benchmark.scoring import _subsets
-from dbtssl.benchmark.spec import load_spec
+from dbtssl.benchmark.spec_files import load_spec
 from dbtssl.benchmark.store import Store
 from dbtssl.data.deidentify import privacy_of
 from dbtssl.data.records import Label, Volume

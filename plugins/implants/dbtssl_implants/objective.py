@@ -30,6 +30,7 @@ from dbtssl.api import (
     places_and_pooled,
     sync_batchnorm,
 )
+from dbtssl_implants.across import view_contrast
 from dbtssl_implants.crops import ANCHOR, CROPS, POSITIVE, Crops
 from dbtssl_implants.decoys import draw_decoys
 from dbtssl_implants.mining import presence_loss
@@ -47,7 +48,7 @@ class Implants(nn.Module):
     """Presence, place and twin contrast on two slices of one spot, clean and painted: four crops a pair.
 
     Where the sampler's positive is of another volume, its crop shows another place: it is painted by itself, with the
-    same object in focus, and such a pair takes no part in the contrast.
+    same object in focus, and such a pair takes no part in the twin contrast.
     """
 
     class Config(BaseConfig):
@@ -56,7 +57,12 @@ class Implants(nn.Module):
         presence: float = Field(default=1.0, ge=0, description="weight of the presence loss")
         place: float = Field(default=1.0, ge=0, description="weight of the mask loss")
         contrast: float = Field(default=0.2, ge=0, description="weight of the twin contrast")
-        temperature: float = Field(default=0.2, gt=0, description="of the twin contrast")
+        across: float = Field(
+            default=0.0,
+            ge=0,
+            description="weight of the contrast of two volumes' clean crops, where the positive is of another volume",
+        )
+        temperature: float = Field(default=0.2, gt=0, description="of both contrasts")
         dim: int = Field(default=64, ge=1, description="size of the projected features")
         hidden: int = Field(default=128, ge=1, description="width of projection and mask head")
         kinds: tuple[float, float, float, float, float] = Field(
@@ -134,6 +140,7 @@ class Implants(nn.Module):
         presence: float,
         place: float,
         contrast: float,
+        across: float,
         temperature: float,
         dim: int,
         hidden: int,
@@ -164,13 +171,16 @@ class Implants(nn.Module):
         self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
+        if across:
+            self.weights["across"] = across
         self.temperature, self.hardest, self.easy = temperature, hardest, easy
         # a buffer, so that a checkpoint holds it
         self.register_buffer("visibility", torch.tensor(easy, dtype=torch.float64))
-        ranges = {"radius": radius, "amplitude": amplitude}
         self._crops = Crops(
-            partial(draw, weights=kinds, p_dark=p_dark, **ranges),
-            partial(draw_decoys, share=decoys, **ranges) if decoys else None,
+            partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark),
+            partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
+            if decoys
+            else None,
             height_mm=height_mm,
             slice_mm=slice_mm,
             noise=noise,
@@ -186,7 +196,7 @@ class Implants(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Step:
-        """The weighted sum of the three losses; each crop of a pair has a window of its own."""
+        """The weighted sum of the losses; each crop of a pair has a window of its own."""
         # 4B x 1 x S x S: clean, clean', painted, painted'
         images, masks = self._crops(batch, self.visibility)
         places, pooled = places_and_pooled(self.network, images)
@@ -203,7 +213,9 @@ class Implants(nn.Module):
             same = batch.volume[ANCHOR] == batch.volume[POSITIVE]
             counts = gather(same & shown[2] & shown[3])
             twins = twin_contrast((a, b), (painted_a, painted_b), self.temperature, counts)
-        losses = {"presence": presence, "place": place, "contrast": twins}
+            losses = {"presence": presence, "place": place, "contrast": twins}
+            if "across" in self.weights:
+                losses["across"] = view_contrast(a, b, self.temperature, gather(~same))
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         logs = {f"{name}_loss": value.detach() for name, value in losses.items()}
         right = ((said > 0) == (present > 0)).float().mean()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from dbtssl_implants.across import view_contrast
 from dbtssl_implants.mining import presence_loss
 from dbtssl_implants.objects import FOREIGN, KINDS, WARP
 from pydantic import ValidationError
@@ -158,6 +159,20 @@ def test_pairs_of_two_volumes_are_painted_in_focus_and_take_no_part_in_the_contr
     assert objective(batch_of(slices, objective)).loss.item() > 0.0
 
 
+def test_clean_crops_of_two_volumes_are_drawn_together_where_asked(slices):
+    """They take part in that loss alone; pairs of one volume in the twin contrast alone."""
+    weights = {"presence": 0.0, "place": 0.0, "contrast": 0.0}
+    objective = build(**weights, across=2.0)
+    batch = batch_of(slices, objective)
+    assert objective(batch).loss.item() == 0.0
+    apart = replace(batch, volume=(batch.volume[0], batch.volume[0] + 100))
+    z = objective.projection(objective.network(objective._crops(apart)[0]))
+    expected = view_contrast(z[:8], z[8:16], 0.2, torch.ones(8, dtype=torch.bool)).item()
+    found = objective(apart)
+    assert found.loss.item() == pytest.approx(2.0 * expected, rel=1e-5)
+    assert "across_loss" not in build()(batch).logs
+
+
 def test_a_far_slice_of_the_volume_shows_the_object_fainter(slices):
     objective = build(smallest=1.0, flip=0.0, margin=1.0, slice_mm=60.0)
     batch = batch_of(slices, objective)
@@ -199,6 +214,7 @@ def test_it_learns_to_find_what_was_painted(slices):
         {"p_dark": 1.5},
         {"decoys": 1.5},
         {"hardest": 0.0},
+        {"across": -1.0},
         {"hardest": 1.5},
         {"temperature": 0.0},
         {"slice_mm": 0.0},
