@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.record import RECORD, Record
 from dbtssl.benchmark.spec_files import recorded_spec
 from dbtssl.benchmark.store import Store
@@ -38,8 +39,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the specification."""
-        return f"{self.record.spec['name']}"
+        """The name of the specification, with the share of the labels where it is not all of them."""
+        return stage_label(self.spec, f"{self.record.spec['name']}")
 
     @cached_property
     def spec(self) -> Spec:

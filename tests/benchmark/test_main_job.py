@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dbtssl.benchmark.runs import open_run
 from dbtssl.cli.main import main
 from dbtssl.evaluation.values import Score
 from dbtssl.report.table import PHANTOM
@@ -308,6 +309,8 @@ def test_shares_of_the_labels_are_runs_of_their_own_that_share_pretraining(out, 
     assert (few["labels"]["abnormal"], few["labels"]["train"]) == (3, [7, 7])
     assert call("table", folder / "labels-0.3", "--format", "markdown") == 0
     assert "30 % of the labels: 3 of 7 abnormal" in capsys.readouterr().out
+    names = [open_run(folder / f"labels-{x}").name for x in ("0.3", "1")]
+    assert names == ["budgets, 30 % of the labels", "budgets"]
     lines = json.loads((folder / "labels.json").read_text())["records"]
     assert {(r["labels"], r["method"]) for r in lines} == {
         (x, m) for x in (0.3, 1.0) for m in ("random-init", "moco-v2")
