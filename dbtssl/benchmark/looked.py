@@ -107,12 +107,14 @@ def _example(
     file: str,
     found: _Found,
 ) -> Example:
-    """The annotated slice of an abnormal volume, the highest-scoring one of a normal one."""
+    """Of an abnormal volume the scored slice nearest to the annotated one, of a normal one the highest-scoring one."""
     name = p.volumes[found.position]
     volume = next(v for v in dataset.cohort if v.id == name)
     start, stop = p.volume_offsets[found.position : found.position + 2]
-    best = int(p.z[start + int(np.argmax(scores[start:stop]))])
-    z = volume.boxes[0].z if volume.boxes and volume.label >= Label.BENIGN else best
+    scored = p.z[start:stop]
+    best = int(scored[np.argmax(scores[start:stop])])
+    wanted = volume.boxes[0].z if volume.boxes and volume.label >= Label.BENIGN else best
+    z = int(scored[np.argmin(np.abs(scored - wanted))])
     table = pq.read_table(file, filters=(pc.field("volume") == name) & (pc.field("z") == z))
     cells = table.slice(0, 1).to_pydict()
     reader = dataset.slices([next(i for i, v in enumerate(dataset.cohort) if v.id == name)])
@@ -132,7 +134,9 @@ def _example(
         logits=np.array(cells["logits"][0], dtype=np.float64),
         patch_size=int((table.schema.metadata or {}).get(b"patch_size", b"0")),
         boxes=tuple(
-            (b.x - frame.x0, b.y - frame.y0, b.width, b.height) for b in volume.boxes if b.z == z
+            (b.x - frame.x0, b.y - frame.y0, b.width, b.height)
+            for b in volume.boxes
+            if b.z == wanted
         ),
     )
 

@@ -322,6 +322,19 @@ def test_shares_of_the_labels_are_runs_of_their_own_that_share_pretraining(out, 
     assert (folder / "labels.csv").read_bytes() == before
 
 
+def test_one_slice_in_three_is_scored_and_shown_and_the_table_says_so(out, capsys):
+    change = ("name=thirds", 'methods=["random-init"]', "predict.every=3")
+    args = [word for x in change for word in ("--set", x)]
+    assert call("benchmark", SMOKE, "--out", out, *args) == 0
+    assert "2 stages run" in capsys.readouterr().err
+    assert "One slice in 3 of each volume was scored" in (out / "thirds" / "table.md").read_text()
+    whole, thirds = (open_run(out / name) for name in ("smoke", "thirds"))
+    of_all, some = (run.units(run.record.rows[0]).predictions for run in (whole, thirds))
+    assert set(some.volumes) == set(of_all.volumes)
+    assert len(some.z) < len(of_all.z) / 2
+    assert (out / "thirds" / "report.html").is_file()
+
+
 @pytest.mark.skipif(not MINI_TREE.is_dir(), reason="real BCS-DBT files lie outside the project")
 def test_a_real_folder_tree_runs_to_a_table_and_refuses_what_it_cannot_compute(tmp_path):
     settings = (
