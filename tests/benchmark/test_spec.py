@@ -21,7 +21,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["quick", "smoke"])
+@pytest.mark.parametrize("name", ["quick", "smoke", "phantom", "phantom-cpu"])
 def test_the_specifications_that_the_project_carries_are_valid(name):
     spec = load_spec(builtin_spec(name))
     assert spec.name == name
