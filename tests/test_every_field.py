@@ -359,7 +359,7 @@ def test_prediction(labelled, tmp_path):
     (row,) = resolve(Spec.model_validate(data | {"predict": PREDICT.start})).rows
     root = tmp_path / "data"
     toy_labelled(root, patients=4, n_slices=3)
-    split = SimpleNamespace(val=(0, 1), test=(2, 3))
+    split = SimpleNamespace(train=(0, 1), val=(0, 1), test=(2, 3))
     dataset = SimpleNamespace(dataset=PreparedDataset.open(root), split=split, key=dict)
     torch.manual_seed(0)
     _save(PatchClassifier(create_encoder("cnn7", base_channels=2)), tmp_path / CLASSIFIER)

@@ -14,7 +14,6 @@ from dbtssl.data.deidentify import prepared_privacy
 from dbtssl.data.density import density_of, read_density
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
-from dbtssl.phantom.truth import FILE, read_densities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +44,8 @@ def open_density(spec: Spec, data: Data) -> Density | None:
     if path is None:
         return Density(np.full(len(cohort), np.nan), NONE)
     if not spec.tasks.density:
+        from dbtssl.phantom.truth import read_densities  # brings torch
+
         known = {Key(*breast): share for breast, share in read_densities(path).items()}
     else:
         privacy = prepared_privacy(
@@ -83,5 +84,7 @@ def _file(spec: Spec) -> Path | None:
         return Path(spec.tasks.density).expanduser()
     if spec.data.source != "phantom":
         return None
+    from dbtssl.phantom.truth import FILE
+
     root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
     return path if (path := root / FILE).is_file() else None

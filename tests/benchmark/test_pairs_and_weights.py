@@ -11,6 +11,7 @@ from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
 from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.config import validate
+from dbtssl.data.label_budget import LabelBudget
 from dbtssl.errors import ConfigError, DbtsslError
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.plugins import registry
@@ -44,6 +45,13 @@ class Context:
 
     class rule:  # noqa: N801
         size, min_tissue = 64, 0.01
+
+    class spec:  # noqa: N801
+        share = 1.0
+
+    @staticmethod
+    def budget(seed):
+        return LabelBudget((0,), "", 1, 1)
 
     @staticmethod
     def label_key():
