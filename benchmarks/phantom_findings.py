@@ -194,8 +194,10 @@ def train(images: Tensor, ill: Tensor, size: int, steps: int, seed: int) -> Netw
     return network.eval()
 
 
-def interval(ill: Any, score: Any, patient: Any, draws: int = 1000) -> tuple[float, float, float]:
-    """AUC and its 95 % interval: patients are drawn with replacement."""
+def interval(
+    ill: Any, score: Any, patient: Any, draws: int = 1000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """AUC and its interval of that ``level``: patients are drawn with replacement."""
     rng = np.random.default_rng(0)
     groups = [np.flatnonzero(patient == p) for p in np.unique(patient)]
     found = []
@@ -203,7 +205,9 @@ def interval(ill: Any, score: Any, patient: Any, draws: int = 1000) -> tuple[flo
         rows = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
         if 0 < ill[rows].sum() < len(rows):
             found.append(roc_auc_score(ill[rows], score[rows]))
-    return float(roc_auc_score(ill, score)), *np.quantile(found, [0.025, 0.975]).tolist()
+    return float(roc_auc_score(ill, score)), *np.quantile(
+        found, [(1 - level) / 2, (1 + level) / 2]
+    ).tolist()
 
 
 def main() -> None:
