@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from dbtssl.benchmark.record import record_table
 from dbtssl.benchmark.results import keep, refuse_failures
 from dbtssl.benchmark.store import Store
-from dbtssl.report.label_budgets import Budget, LabelCurves, write_label_curves
+from dbtssl.report.label_budgets import Budget, LabelCurves
+from dbtssl.report.label_files import write_label_curves
 
 if TYPE_CHECKING:
     from pathlib import Path

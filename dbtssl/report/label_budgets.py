@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbtssl.data.arrays import write_bytes
 from dbtssl.report.cells import (
     below_text,
     clean,
@@ -26,7 +25,6 @@ from dbtssl.report.tidy import FIELDS, csv_text, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from dbtssl.interfaces import Level
     from dbtssl.report.table import Table, TableRow
@@ -187,19 +185,3 @@ def _delta(row: TableRow) -> str:
     found = row.differences.get(METRIC)
     text = f"{difference_text(found)}{escape(stars_text(found))} {difference_interval(found)}"
     return text.strip()
-
-
-def write_label_curves(curves: LabelCurves, folder: Path) -> list[Path]:
-    """Write ``labels.md``, ``.csv``, ``.json``, ``.png`` and ``.svg`` into ``folder``, which is there."""
-    from dbtssl.report.label_picture import label_picture
-
-    contents = {
-        "labels.md": label_markdown(curves).encode(),
-        "labels.csv": label_csv(curves).encode(),
-        "labels.json": label_json(curves).encode(),
-        "labels.png": label_picture(curves, "png"),
-        "labels.svg": label_picture(curves, "svg"),
-    }
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
-    return [folder / name for name in contents]

@@ -17,8 +17,8 @@ from dbtssl.report.label_budgets import (
     label_json,
     label_markdown,
     label_records,
-    write_label_curves,
 )
+from dbtssl.report.label_files import write_label_curves
 from dbtssl.report.label_picture import _points, label_picture
 from dbtssl.report.table import PHANTOM, Compared
 
