@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import timm
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
@@ -57,9 +58,9 @@ def patches(
             [(LESION, v.lesion.kind, v.boxes[0])] if v.lesion else []
         )
         if not ill:
-            spots += [
-                (INNOCENT, kind, box) for kind, box in outlined(config, v) if kind in HARMLESS
-            ][:2]
+            things = [(kind, box) for kind, box in outlined(config, v) if kind in HARMLESS]
+            order = rng.permutation(len(things))[:2]
+            spots += [(INNOCENT, *things[i]) for i in order]
             spots.append((GHOST, "tissue", _ghost(config, v, rng)))
         pixels, _ = render(config, v)
         for kind, name, box in spots:
@@ -117,40 +118,13 @@ def statistics(patch: NDArray[np.uint16], pixel: float) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-class Network(nn.Module):
-    """A small residual network on one patch: logits, shape ``(N,)``."""
-
-    def __init__(self, width: int = 24) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(_layer(1, width, 1), _layer(width, width, 2))
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                _layer(width * a, width * b, 2), _Residual(width * b), _Residual(width * b)
-            )
-            for a, b in ((1, 2), (2, 3), (3, 4))
-        )
-        self.head = nn.Linear(8 * width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-        x = torch.cat((x.mean((2, 3)), x.amax((2, 3))), 1)
-        return self.head(F.dropout(x, 0.2, self.training))[:, 0]  # type: ignore[no-any-return]
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(_layer(width, width, 1), _layer(width, width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)  # type: ignore[no-any-return]
-
-
-def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+def network() -> nn.Module:
+    """A thin residual network of stride 8 on one patch, mean and maximum of its map: logits, shape ``(N, 1)``."""
+    model: nn.Module = timm.create_model(
+        "resnet10t", in_chans=1, num_classes=1, channels=[16, 24, 32, 48],
+        stem_type="deep", stem_width=8, output_stride=8, global_pool="avgmax",
+    )  # fmt: skip
+    return model
 
 
 def crop(images: Tensor, size: int, rng: np.random.Generator | None) -> Tensor:
@@ -172,18 +146,18 @@ def crop(images: Tensor, size: int, rng: np.random.Generator | None) -> Tensor:
     return F.grid_sample(slices, grid, align_corners=False) * gain + level
 
 
-def train(images: Tensor, ill: Tensor, size: int, steps: int, seed: int) -> Network:
+def train(images: Tensor, ill: Tensor, size: int, steps: int, seed: int) -> nn.Module:
     """Fit the network to balanced batches of 64."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = Network().train()
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.05)
+    model = network().train()
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     pools = [torch.nonzero(ill == c)[:, 0].numpy() for c in (0, 1)]
     target = torch.cat((torch.zeros(32), torch.ones(32)))
     for step in range(steps):
         batch = np.concatenate([rng.choice(pool, 32) for pool in pools])
-        logits = network(crop(images[torch.tensor(batch)], size, rng))
+        logits = model(crop(images[torch.tensor(batch)], size, rng))[:, 0]
         loss = F.binary_cross_entropy_with_logits(logits, target)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -191,7 +165,7 @@ def train(images: Tensor, ill: Tensor, size: int, steps: int, seed: int) -> Netw
         schedule.step()
         if step % 200 == 0:
             print(f"step {step} loss {float(loss.detach()):.3f}", flush=True)
-    return network.eval()
+    return model.eval()
 
 
 def interval(
@@ -215,7 +189,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=600)
     parser.add_argument("--rows", type=int, default=192)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=2500, help="0: no network")
+    parser.add_argument("--steps", type=int, default=4000, help="0: no network")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--anatomy", choices=["plain", "full"], default="full")
     parser.add_argument("--contrast", type=float, nargs=2, help="range; default: the anatomy's")
@@ -272,10 +246,10 @@ def supervised(
     ill = kind == LESION
     number = np.array([int(p[-5:]) for p in patient])
     test = number % 4 == 0
-    network = train(images[~test], torch.tensor(ill[~test]), size, options.steps, options.seed)
+    model = train(images[~test], torch.tensor(ill[~test]), size, options.steps, options.seed)
     with torch.inference_mode():
         middle = crop(images[test], size, None)
-        score = torch.cat([network(part) for part in middle.split(256)]).numpy()
+        score = torch.cat([model(part)[:, 0] for part in middle.split(256)]).numpy()
     found: dict[str, Any] = {}
     chosen = {
         "all": np.ones(test.sum(), bool),

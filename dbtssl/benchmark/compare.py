@@ -14,7 +14,6 @@ from dbtssl.config import canonical_json
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.comparison import compare
 from dbtssl.evaluation.metrics import placements
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.values import Value
 from dbtssl.report.runs_compared import Change, Moved, Pair, RunsCompared, letters
 from dbtssl.report.table import PHANTOM
@@ -115,7 +114,7 @@ def _pairs(
             if refusal:
                 found.append(pair.model_copy(update={"refusal": refusal}))
                 continue
-            confidence = protocol(a.spec.protocol).confidence
+            confidence = a.spec.rules.confidence
             (difference,) = compare(
                 {f"{name} of A": before, shown: after}, f"{name} of A", confidence=confidence
             )
@@ -126,7 +125,7 @@ def _pairs(
 
 def _refusal(a: Run, b: Run, before: ScoreSet, after: ScoreSet) -> str:
     """Why two rows may not be subtracted; empty where they may."""
-    ours, theirs = protocol(a.spec.protocol), protocol(b.spec.protocol)
+    ours, theirs = a.spec.rules, b.spec.rules
     if ours.digest != theirs.digest:
         return (
             f"the protocols differ: {ours.name} {ours.version} and {theirs.name} {theirs.version}"
@@ -217,7 +216,7 @@ def _ranks(seeds: Sequence[ScoreSet], patients: Mapping[str, str]) -> dict[str, 
 
 
 def _hashes(run: Run, sets: Sets) -> dict[str, str]:
-    chosen = protocol(run.spec.protocol)
+    chosen = run.spec.rules
     out = {
         "data": run.record.data[:16],
         "split": run.record.split[:16],

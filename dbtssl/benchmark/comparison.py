@@ -17,7 +17,6 @@ from dbtssl.evaluation.bootstrap import CURVE_METRICS
 from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
 from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
 from dbtssl.evaluation.power import smallest_difference
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.values import Score
 from dbtssl.report.table import Compared, Tie
 
@@ -62,7 +61,7 @@ def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]
         version=COMPARE_VERSION,
         config={
             "baseline": _baseline(spec, [name for name, *_ in parts]),
-            "protocol": result_fields(protocol(spec.protocol)),
+            "protocol": result_fields(spec.rules),
             "aggregators": {place: aggregator(spec, place).key() for place in AGGREGATORS},
             "rows": [[name, seed] for name, seed, *_ in parts],
         },
@@ -87,7 +86,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) -> Comparison:
-    chosen = protocol(spec.protocol)
+    chosen = spec.rules
     sets: dict[Level, dict[str, list[ScoreSet]]] = {}
     values: dict[tuple[Level, str, str], list[float | None]] = {}
     for name, _, predicted, scored in parts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Labelled
 
@@ -41,7 +40,7 @@ class Context:
         """The slices of some volumes, with the protocol's labels."""
         from dbtssl.data.labels import abnormal_slices
 
-        before, after = protocol(self.spec.protocol).lesion_window
+        before, after = self.spec.rules.lesion_window
         slices = self.data.dataset.slices(part)
         return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
 
@@ -50,12 +49,12 @@ class Context:
         from dbtssl.data.label_budget import draw_labels
 
         cohort, train = self.data.dataset.cohort, self.data.split.train
-        actionable = protocol(self.spec.protocol).actionable
+        actionable = self.spec.rules.actionable
         return draw_labels(cohort, train, self.spec.share, seed, actionable)
 
     def label_key(self) -> dict[str, Any]:
         """What decides the labels of slices."""
-        chosen = protocol(self.spec.protocol)
+        chosen = self.spec.rules
         return {
             "lesion_window": list(chosen.lesion_window),
             "actionable": chosen.actionable,

@@ -18,7 +18,6 @@ from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.evaluation_sets import read_subset
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def source_state(spec: Spec) -> str:
 
 def published_subset(spec: Spec) -> frozenset[str] | None:
     """SIFT-DBT's subset of its test list, where its protocol is asked for and the lists of the split have it."""
-    if not spec.split.lists or not protocol(spec.protocol).diagnostic:
+    if not spec.split.lists or not spec.rules.diagnostic:
         return None
     return read_subset(Path(spec.split.lists.removeprefix("sift-dbt:")).expanduser())
 
@@ -172,7 +171,7 @@ def _files_state(spec: Spec) -> str:
 
 def make_split(spec: Spec, dataset: PreparedDataset) -> Split:
     """The patient-wise split, refused where a part cannot be trained on or scored."""
-    actionable = protocol(spec.protocol).actionable
+    actionable = spec.rules.actionable
     if spec.split.lists:
         privacy = prepared_privacy(dataset.source, dataset.config, phantom=dataset.phantom)
         lists = privacy.lists(read_lists(spec.split.lists))

@@ -13,7 +13,6 @@ from dbtssl.benchmark.looked import looked
 from dbtssl.benchmark.record import record_table
 from dbtssl.data.records import Label
 from dbtssl.evaluation.curves import reliability, roc_band
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.report.html.content import Content, MethodRuns, Provenance, Seed
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def report_content(run: Run) -> Content:
         counts=_counts(run, dataset),
         audit=_audit(run, dataset),
         provenance=_provenance(run),
-        confidence=protocol(run.spec.protocol).confidence,
+        confidence=run.spec.rules.confidence,
     )
 
 
@@ -63,7 +62,7 @@ def _methods(run: Run) -> tuple[MethodRuns, ...]:
 
 
 def _seed(run: Run, row: RowRecord) -> Seed:
-    score, chosen = run.score(row), protocol(run.spec.protocol)
+    score, chosen = run.score(row), run.spec.rules
     rows = {r.level: r for r in score.rows if r.kind == "method" and not r.subgroup}
     scored = {
         s.level: s
@@ -90,7 +89,7 @@ def _seed(run: Run, row: RowRecord) -> Seed:
 
 
 def _bands(run: Run, seeds: Sequence[Seed]) -> dict[Level, Any]:
-    confidence = protocol(run.spec.protocol).confidence
+    confidence = run.spec.rules.confidence
     levels = seeds[0].sets
     return {level: roc_band([s.sets[level] for s in seeds], confidence) for level in levels}
 
@@ -133,7 +132,7 @@ def _parts(run: Run, dataset: PreparedDataset) -> list[str]:
             table = pq.read_table(output.folder / f"{name}.parquet", columns=["volume"])
             parts |= dict.fromkeys(table["volume"].unique().to_pylist(), name)
         break
-    drop = protocol(run.spec.protocol).actionable == "drop"
+    drop = run.spec.rules.actionable == "drop"
     left_out = {v.id for v in dataset.cohort if drop and v.label == Label.ACTIONABLE}
     return [
         "left out" if v.id in left_out else parts.get(v.id, "train") if parts else ""
@@ -148,7 +147,7 @@ def _counts(
 
     if dataset is None:
         return ()
-    before, after = protocol(run.spec.protocol).lesion_window
+    before, after = run.spec.rules.lesion_window
     patients: dict[tuple[str, Label], set[str]] = defaultdict(set)
     numbers: Counter[tuple[str, Label, str]] = Counter()
     for part, v in zip(_parts(run, dataset), dataset.cohort, strict=True):
@@ -186,7 +185,7 @@ def _audit(run: Run, dataset: PreparedDataset | None) -> tuple[Finding, ...]:
         material.seen,
         parts,
         part="test",
-        actionable=cast("Any", protocol(run.spec.protocol).actionable),
+        actionable=cast("Any", run.spec.rules.actionable),
     )
 
 

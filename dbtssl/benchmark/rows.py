@@ -10,7 +10,6 @@ from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def resolve(spec: Spec) -> Resolved:
         attempt(partial(_row, name, spec.method.get(name), spec, attempt)) for name in spec.methods
     ]
     parts = {place: attempt(partial(aggregator, spec, place)) for place in AGGREGATORS}
-    chosen = attempt(lambda: protocol(spec.protocol))
+    chosen = attempt(lambda: spec.rules)
     if chosen is not None and chosen.diagnostic:
         attempt(partial(_refuse_grid, spec))
     for name in spec.objective:

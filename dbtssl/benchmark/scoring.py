@@ -18,7 +18,6 @@ from dbtssl.config import digest, result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def score_stage(
     ctx: Context, row: Row, seed: int, predicted: Output, patch: Part, slice_: Part
 ) -> Stage:
     """Every number of the row's table lines, from its predictions alone."""
-    chosen = protocol(ctx.spec.protocol)
+    chosen = ctx.spec.rules
     breast, patient = (aggregator(ctx.spec, place) for place in ("breast", "patient"))
     _, learns = _asked(ctx.spec)
     subsets = _subsets(ctx)
@@ -149,7 +148,7 @@ def _where(spec: Spec) -> dict[str, Any]:
     """What decides the places of patches: the arguments of `predict`."""
     patches = spec.predict
     inference: Inference = patches.inference
-    if protocol(spec.protocol).test_patches == "oracle":
+    if spec.rules.test_patches == "oracle":
         inference = "oracle"
     every = {"every": patches.every} if patches.every > 1 else {}
     if inference == "grid":

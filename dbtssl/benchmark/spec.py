@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from dbtssl.config import Config, did_you_mean, infra
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.protocol import Protocol, protocol
 from dbtssl.training.monitors import MonitorConfig
 
 Tables = dict[str, Any]
@@ -174,6 +175,11 @@ class Spec(Config):
         "sees all, validation is whole",
     )
     protocol: str = Field(default="strict", description="name of the protocol")
+    lesion_window: tuple[NonNegativeInt, NonNegativeInt] | None = Field(
+        default=None,
+        description="slices before and after an annotated one that count as abnormal; default: the protocol's, which "
+        "are for slices 1 mm apart",
+    )
     baseline: str = Field(
         default="",
         description="the row that the others are compared with; default: random-init, where it is a row",
@@ -215,6 +221,12 @@ class Spec(Config):
             near = did_you_mean(self.baseline, list(self.methods))
             raise ValueError(f"baseline {self.baseline!r} is none of the rows.{near}")
         return self
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol, with the window of abnormal slices that is given here; `ConfigError` for an unknown one."""
+        named = protocol(self.protocol)
+        return named.with_window(self.lesion_window) if self.lesion_window else named
 
     @property
     def share(self) -> float:

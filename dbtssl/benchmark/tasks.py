@@ -15,7 +15,6 @@ from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import digest
 from dbtssl.data.arrays import write_bytes
 from dbtssl.evaluation.frozen import Embedded, frozen_tasks
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def tasks_stage(ctx: Context, row: Row, seed: int, features: Output) -> Stage:
     """Breast density and the other view, from features and ids alone."""
     density, asked = ctx.density, _asked(ctx)
     assert density is not None, "there are tasks"
-    confidence = protocol(ctx.spec.protocol).confidence
+    confidence = ctx.spec.rules.confidence
     known = digest([None if np.isnan(value) else value for value in density.values.tolist()])
 
     def run(folder: Path) -> None:

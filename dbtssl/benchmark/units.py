@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from dbtssl.benchmark.rows import AGGREGATORS, aggregator
 from dbtssl.benchmark.scoring import LEARNED
 from dbtssl.evaluation.predictions import read_predictions
-from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.score import prepared
 from dbtssl.evaluation.units import score_sets
 
@@ -33,7 +32,7 @@ class Units:
 def part_of(spec: Spec, predicted: Path, part: Part) -> Predictions:
     """The predictions in the folder of a predict stage, as the protocol of ``spec`` takes them."""
     found = read_predictions(predicted / f"{part}.parquet")
-    return prepared(found, part, protocol(spec.protocol))
+    return prepared(found, part, spec.rules)
 
 
 def test_units(spec: Spec, predicted: Path, scored: Path) -> Units:

@@ -60,6 +60,14 @@ class Protocol(Config):
         """Whether rows may not be ranked at all: the lesion's box has placed the patches that are scored."""
         return self.test_patches == "oracle"
 
+    def with_window(self, window: tuple[int, int]) -> Protocol:
+        """The same rules with another window of abnormal slices: another name and digest unless it is the same."""
+        if window == self.lesion_window:
+            return self
+        before, after = window
+        name = f"{self.name}-window-{before}-{after}"
+        return self.model_copy(update={"name": name, "lesion_window": window})
+
     def words(self) -> str:
         """The rules in plain words, for the foot of a table."""
         before, after = self.lesion_window

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dbtssl.phantom import innocent, lesions, noise, pectoral
+from dbtssl.phantom import innocent, lesion_shapes, noise, pectoral
 from dbtssl.phantom.compression import NIPPLE, STACK_MARGIN, Compression, compress
 from dbtssl.phantom.inclusions import Frame
 from dbtssl.phantom.subject import Breast, Innocent, Lesion, Positioning
@@ -133,7 +133,7 @@ class Slab:
         if lesion is not None and lesion.drag:
             at_u, at_v, at_z = self.shape.place(lesion.at)
             du, dv, dz = u - at_u, v - at_v, z - at_z
-            share = lesions.pull(lesion, du**2 + dv**2 + dz**2)
+            share = lesion_shapes.pull(lesion, du**2 + dv**2 + dz**2)
             drawn_from = self._unit(u + share * du, v + share * dv, z + share * dz)
         fields = noise.lookup(self.tile, *tissue(self.breast, *drawn_from))
         fields[0] += envelope(self.breast.pattern, *own)
@@ -161,12 +161,12 @@ class Slab:
         if lesion is None:
             return
         at_u, at_v, at_z = self.shape.place(lesion.at)
-        reach = lesions.REACH * lesion.radius
+        reach = lesion_shapes.reach(lesion)
         if abs(float(z) - at_z) > reach:
             return
         rows, columns = _window(v[:, 0], at_v, reach), _window(u[0], at_u, reach)
         offset = (u[:, columns] - at_u, v[rows] - at_v, z - at_z)
-        share = lesions.presence(lesion, self.shape.turn, self.tile, self.grid.pixel, offset)
+        share = lesion_shapes.presence(lesion, self.shape.turn, self.tile, self.grid.pixel, offset)
         part = mu[rows, columns]
         part += lesion.contrast * share * (CARCINOMA - part)
 

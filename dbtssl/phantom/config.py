@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 
 from dbtssl.config import Config, digest
 
-FORMAT = 3  # raised with every change that alters a byte of a cohort's files
+FORMAT = 4  # raised with every change that alters a byte of a cohort's files
 FIELD_OF_VIEW = 245.0  # mm along the chest wall: 2457 rows of 0.0997 mm in BCS-DBT
 COLUMNS_PER_ROW = 1996 / 2457  # the wider of the two matrices of BCS-DBT
 FINEST_SPACING = 1.0  # mm between reconstructed slices on the Selenia Dimensions
 SPACING_TIMES_ROWS = 512.0  # mm: 256 rows get slices 2 mm apart
 # full: the middle of a lesion over its surroundings, in grey levels at 10 25 50 75 90 %, is 10 29 57 89 119 at
 # 192 rows; 10 38 44 84 145 in the ten boxes of BCS-DBT whose slices were at hand
-CONTRAST = {"plain": (0.6, 1.1), "full": (0.9, 1.4)}
+CONTRAST = {"plain": (0.6, 1.1), "full": (1.1, 1.5)}
 
 
 class PhantomConfig(Config):
@@ -48,7 +48,7 @@ class PhantomConfig(Config):
     contrast: tuple[float, float] | None = Field(
         default=None,
         description="range of the lesions' contrast, within 0 to 1.5, 1 is invasive cancer in fat; "
-        "none means 0.6 to 1.1 in the plain anatomy, 0.9 to 1.4 in the full one",
+        "none means 0.6 to 1.1 in the plain anatomy, 1.1 to 1.5 in the full one",
     )
     repeat_study: float = Field(
         default=0.1, ge=0, le=1, description="share of patients with a second study, 0 to 1"

@@ -1,27 +1,22 @@
 """Lesions: how large and how deep they are in BCS-DBT, what they look like, where they fit.
 
 Sizes and depths are measured on the 224 published boxes of the BCS-DBT training set (side = square
-root of width times height, 0.0997 mm a pixel). Masses are balls roughened by noise; spiculated ones
-and distortions carry tapering random spicules (de Sisternes 2015, PMC4320152, makes them finer); a
-distortion also draws the tissue in (`pull`). In the full anatomy, where oval masses with sharp
-margins are harmless, those that are not spiculated are lobulated, margins may be indistinct, and a
-distortion is hardly more than drawn-in tissue. Where no source is named, a constant is ours.
+root of width times height, 0.0997 mm a pixel). `lesion_shapes` says what they are made of. In the
+full anatomy, where oval masses with sharp margins are harmless, those that are not spiculated are
+lobulated, margins may be indistinct, what is spiculated draws tissue in, and a distortion is hardly
+more than that. Where no source is named, a constant is ours.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dbtssl.data.records import Box, Label
 from dbtssl.phantom.config import FIELD_OF_VIEW
-from dbtssl.phantom.noise import lookup
-from dbtssl.phantom.subject import Kind, Lesion
+from dbtssl.phantom.subject import HALF_BOX, Kind, Lesion, Rays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,46 +34,28 @@ DISTORTIONS = {Label.BENIGN: 0.38, Label.CANCER: 0.29, Label.ACTIONABLE: 0.0}  #
 SPICULATED = {Label.BENIGN: 0.2, Label.CANCER: 0.8, Label.ACTIONABLE: 0.0}  # of the masses
 ACTIONABLE_CONTRAST = 0.4
 
-HALF_BOX: dict[Kind, float] = {  # radii
-    "circumscribed": 1.2,
-    "lobulated": 1.2,
-    "spiculated": 1.6,
-    "distortion": 2.4,
-}
 SPICULES: dict[Kind, tuple[int, int]] = {
     "circumscribed": (0, 1),
     "lobulated": (0, 1),
     "spiculated": (20, 40),
     "distortion": (22, 36),
 }
-ROUGHNESS: dict[Kind, float] = {
-    "circumscribed": 0.08,
-    "lobulated": 0.10,
-    "spiculated": 0.20,
-    "distortion": 0.20,
-}
-LOBES = (3, 6)  # range of their number
-LOBE_AWAY, LOBE_RADIUS = (0.35, 0.65), (0.42, 0.62)  # ranges, in radii
-BUMPS = 5.5  # mm of the lobule field across one radius
 DISTORTION_CORE = 0.4  # a distortion has hardly a centre
-PULL, PULL_RADIUS, PULL_LIMIT = 0.55, 1.5, 1.5
-PULL_MOST = 2.2  # from e^(3/2) / 2 = 2.24 on tissue would fold over
+PULL = 0.55
 FULL_PULL: dict[Kind, tuple[float, float]] = {
     "lobulated": (0.0, 0.0),
-    "spiculated": (0.2, 0.7),
-    "distortion": (1.3, 2.0),
+    "spiculated": (0.9, 1.5),
+    "distortion": (1.7, 2.2),
 }
+FULL_GRIP: dict[Kind, float] = {"lobulated": 1.5, "spiculated": 2.4, "distortion": 1.9}  # radii
+GRIP_BEYOND = 2.0  # mm
 FULL_CORE = 0.3  # of a distortion
-FULL_SPICULES = (6, 15)  # range, of a distortion
+FULL_SPICULES: dict[Kind, tuple[int, int]] = {"spiculated": (24, 44), "distortion": (12, 24)}
 FLAT_FROM, FLAT_SPAN = 5.0, 12.0  # mm: larger masses give way to the paddle
-MARGIN = (0.8, 2.2)  # range of the softness of a mass's edge in the full anatomy
-REACH = 3.2  # radii beyond which a lesion changes nothing
-EDGE = (0.5, 0.45)  # softness of the edge in mm; and per mm of pixel
-SPICULE_SHARE = 0.9  # of the contrast
-SPICULE_REACH = (0.75, 1.0)  # range, in half boxes
-SPICULE_WIDTH = (0.10, 0.2)  # share of the radius, and mm
-SPICULE_SPREAD = (0.6, 1.2)  # range of a factor of the width
-SPICULE_TIP, SPICULE_BLUR = 0.4, 0.25  # share of the width at the tip; mm per mm of pixel
+MARGIN = (0.4, 1.1)  # range of the softness of a mass's edge in the full anatomy
+# spicules of the full anatomy run on into the tissue, and are about as wide as ligaments: thinner ones
+# are lost in a reconstruction with pixels of a millimetre
+FULL_RAYS = Rays(strength=1.0, reach=(1.0, 1.6), beyond=3.0, share=0.06, least=0.6)
 
 LATERAL, FORWARD = 0.75, (0.2, 0.8)  # where centres are tried, in units of the breast
 SKIN_GAP = 2.0  # mm
@@ -132,10 +109,14 @@ def _of_full(lesion: Lesion, rng: Generator) -> Lesion:
     kind: Kind = "lobulated" if lesion.kind == "circumscribed" else lesion.kind
     drag, margin = float(rng.uniform(*FULL_PULL[kind])), float(rng.uniform(*MARGIN))
     flat = 1 + max(lesion.radius - FLAT_FROM, 0) / FLAT_SPAN
-    lesion = replace(lesion, kind=kind, drag=drag, margin=margin, flat=flat)
-    if kind != "distortion":
+    grip = FULL_GRIP[kind] + GRIP_BEYOND / lesion.radius
+    lesion = replace(
+        lesion, kind=kind, drag=drag, margin=margin, flat=flat, grip=grip, rays=FULL_RAYS
+    )
+    if kind == "lobulated":
         return lesion
-    return replace(lesion, core=FULL_CORE, spicules=int(rng.integers(*FULL_SPICULES)))
+    core = FULL_CORE if kind == "distortion" else 1.0
+    return replace(lesion, core=core, spicules=int(rng.integers(*FULL_SPICULES[kind])))
 
 
 def box(lesion: Lesion, label: Label, shape: Compression, grid: Grid, left: bool) -> Box:
@@ -164,69 +145,6 @@ def box_at(
     x1, y1 = max(round(x + half), x0 + 1), max(round(y + half), y0 + 1)
     slice_ = min(int(z / grid.spacing), grid.n_slices - 1)
     return Box(slice_, x0, y0, x1 - x0, y1 - y0, label, distortion)
-
-
-def presence(
-    lesion: Lesion, turn: float, tile: Tensor, pixel: float, offset: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
-    """How much of each point is lesion, 0 to 1, shape ``(rows, columns)``.
-
-    ``offset`` is ``(du, dv, dz)`` in mm from the centre: a row, a column, and a scalar. The lesion
-    turns with the breast, so both views show the same shape.
-    """
-    du, dv, dz = (x.expand(len(offset[1]), offset[0].shape[1]) for x in offset)
-    if lesion.flat != 1:
-        dz = dz * lesion.flat
-    c, s = math.cos(turn), math.sin(turn)
-    place = torch.stack((du, c * dv - s * dz, s * dv + c * dz)).flatten(1)  # 3 x M, breast axes
-    r2 = place.square().sum(0)
-    r, radius = r2.sqrt(), lesion.radius
-    rng = np.random.default_rng(lesion.seed)
-    origin = torch.tensor(rng.uniform(0, 1000, 3), dtype=place.dtype)[:, None]
-    bump = lookup(tile[1:], *(place * (BUMPS / radius) + origin))[0]
-    edge = EDGE[0] + EDGE[1] * pixel
-    if lesion.kind == "lobulated":
-        edge = edge * lesion.margin
-        inside = _lobes(radius, place, rng)
-        core = torch.sigmoid((inside + ROUGHNESS[lesion.kind] * bump) * radius / edge)
-    else:
-        edge = edge * lesion.margin
-        core = torch.sigmoid((1 - r / radius + ROUGHNESS[lesion.kind] * bump) * radius / edge)
-    core = core * lesion.core
-    if lesion.spicules:
-        core = torch.maximum(core, SPICULE_SHARE * _spicules(lesion, place, r2, pixel, rng))
-    return core.view(du.shape)
-
-
-def pull(lesion: Lesion, r2: Tensor) -> Tensor:
-    """Share of the offset by which tissue is drawn in, at squared distance ``r2`` (mm^2)."""
-    strength = min(lesion.drag * min(lesion.contrast, PULL_LIMIT), PULL_MOST)
-    return strength * torch.exp(-r2 / (PULL_RADIUS * lesion.radius) ** 2)
-
-
-def _lobes(radius: float, place: Tensor, rng: Generator) -> Tensor:
-    """How far inside a union of balls each place is, in radii of the lesion: ``(M,)``."""
-    n = int(rng.integers(*LOBES))
-    away = rng.normal(size=(n, 3))
-    away *= rng.uniform(*LOBE_AWAY, (n, 1)) / np.linalg.norm(away, axis=1, keepdims=True)
-    size = rng.uniform(*LOBE_RADIUS, n)
-    centres = torch.tensor(away * radius, dtype=place.dtype)
-    distance = torch.cdist(centres, place.T) / radius  # lobes x M
-    return (torch.tensor(size, dtype=place.dtype)[:, None] - distance).amax(0)
-
-
-def _spicules(lesion: Lesion, place: Tensor, r2: Tensor, pixel: float, rng: Generator) -> Tensor:
-    directions = rng.normal(size=(lesion.spicules, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    reach = lesion.radius * HALF_BOX[lesion.kind] * rng.uniform(*SPICULE_REACH, lesion.spicules)
-    share, least = SPICULE_WIDTH
-    width = rng.uniform(*SPICULE_SPREAD, lesion.spicules) * (share * lesion.radius + least)
-    along = torch.tensor(directions, dtype=place.dtype) @ place  # K x M
-    taper = (1 - along / torch.tensor(reach, dtype=place.dtype)[:, None]).clamp(0, 1)
-    w = torch.tensor(width, dtype=place.dtype)[:, None] * (SPICULE_TIP + taper)
-    w = w + SPICULE_BLUR * pixel
-    across = (r2 - along.square()).clamp_min(0)
-    return (torch.exp(-across / w.square()) * taper.sqrt() * (along > 0)).amax(0)
 
 
 def _kind(label: Label, rng: Generator) -> Kind:

@@ -25,6 +25,13 @@ Benign = Literal[
 ]
 Projection = Literal["cc", "mlo"]
 
+HALF_BOX: dict[Kind, float] = {  # half the side of a lesion's box, in its radii
+    "circumscribed": 1.2,
+    "lobulated": 1.2,
+    "spiculated": 1.6,
+    "distortion": 2.4,
+}
+
 PHOTONS = 3.5e4  # per mm2 and projection behind the breast; 15 projections share about 1.3 mGy
 RAMP = 0.35  # 1/mm, where the ramp levels off
 FLOOR = 0.16  # the filter at zero frequency, which keeps the anatomy's grey levels
@@ -51,6 +58,17 @@ class Breast:
 
 
 @dataclass(frozen=True, slots=True)
+class Rays:
+    """The spicules of a lesion: how strong, how long and how thick; the defaults are the plain anatomy's."""
+
+    strength: float = 0.9  # share of the contrast
+    reach: tuple[float, float] = (0.75, 1.0)  # range, in half boxes
+    beyond: float = 0.0  # mm more
+    share: float = 0.10  # thickness, in radii
+    least: float = 0.2  # and mm more
+
+
+@dataclass(frozen=True, slots=True)
 class Lesion:
     """A mass or a distortion, anchored in the unit breast and drawn rigid in the compressed one."""
 
@@ -63,6 +81,8 @@ class Lesion:
     drag: float = 0.0  # how strongly tissue is drawn in, at contrast 1
     core: float = 1.0  # share of the contrast that its middle has
     margin: float = 1.0  # softness of its edge, 1 is sharp
+    grip: float = 1.5  # radii over which the drag fades
+    rays: Rays = Rays()
     flat: float = 1.0  # how many times flatter than wide it lies under the paddle
 
 

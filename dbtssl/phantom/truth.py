@@ -15,6 +15,7 @@ from dbtssl.errors import DataError
 from dbtssl.phantom import lesions
 from dbtssl.phantom.cohort import PlannedVolume, grid_of
 from dbtssl.phantom.placing import centre
+from dbtssl.phantom.subject import HALF_BOX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def _lesion(config: PhantomConfig, volume: PlannedVolume) -> tuple[Any, ...]:
     assert lesion is not None
     grid, shape = grid_of(config, volume.breast, volume.positioning)
     box = lesions.box(lesion, volume.label, shape, grid, volume.positioning.left)
-    side = 2 * lesions.HALF_BOX[lesion.kind] * lesion.radius
+    side = 2 * HALF_BOX[lesion.kind] * lesion.radius
     depth = round(box.z / volume.n_slices, 4)
     return (
         volume.patient, volume.study, volume.view, volume.label.name.lower(), lesion.kind,

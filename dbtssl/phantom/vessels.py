@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dbtssl.phantom.inclusions import SAMPLED, Chain, thread
-from dbtssl.phantom.lesions import pull
+from dbtssl.phantom.lesion_shapes import pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -194,3 +194,13 @@ def test_a_row_that_failed_stops_no_other_share(make_run, monkeypatch, tmp_path)
     assert "10 %" in (tmp_path / "toy" / "labels.md").read_text()
     opened = open_run(tmp_path / "toy" / "labels-1")  # its store is one folder higher
     assert record_table(opened.record, opened.store).rows
+
+
+def test_the_lesion_window_decides_the_labels_and_is_part_of_the_key(toy):
+    context, _, _ = toy
+    usual, narrow = context(1.0), context(1.0, lesion_window=[0, 0])
+    boxes = [len(v.boxes) for v in usual.data.dataset.cohort]
+    found = [int(a.sum()) for a in narrow.labelled(range(len(boxes))).abnormal]
+    assert found == boxes  # in this cohort no volume has two boxes on one slice
+    assert sum(found) < sum(int(a.sum()) for a in usual.labelled(range(len(boxes))).abnormal)
+    assert usual.label_key() != narrow.label_key()

@@ -8,6 +8,7 @@ from dbtssl.benchmark.spec import Spec
 from dbtssl.benchmark.spec_files import builtin_spec, load_spec
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.protocol import protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,3 +116,16 @@ def test_repeats_are_refused(key):
     data = {"name": "toy", "methods": ["a"], key: values[key]}
     with pytest.raises(ConfigError, match=f"{key}: .*different entries"):
         validate(Spec, data)
+
+
+def test_a_lesion_window_goes_into_the_rules():
+    given = {"name": "toy", "methods": ["random-init"]}
+    assert validate(Spec, given).rules == protocol("strict")
+    narrow = validate(Spec, given | {"lesion_window": [1, 0]}).rules
+    assert narrow == protocol("strict").with_window((1, 0))
+
+
+@pytest.mark.parametrize("window", [[-1, 1], [1], [1.5, 1]])
+def test_a_lesion_window_is_two_whole_numbers_from_zero(window):
+    with pytest.raises(ConfigError, match="lesion_window"):
+        validate(Spec, {"name": "toy", "methods": ["random-init"], "lesion_window": window})

@@ -74,3 +74,15 @@ def test_unknown_rule_is_refused():
 )
 def test_words_say_the_rule(change, said):
     assert said in STRICT.model_copy(update=change).words()
+
+
+def test_another_window_is_another_protocol_in_name_and_digest():
+    wider = STRICT.with_window((1, 2))
+    assert (wider.name, wider.lesion_window) == ("strict-window-1-2", (1, 2))
+    assert wider.digest != STRICT.digest
+    assert "from 1 slices before to 2 slices after" in wider.words()
+    assert wider.model_copy(update={"name": "strict", "lesion_window": (4, 4)}) == STRICT
+
+
+def test_its_own_window_leaves_a_protocol_as_it_is():
+    assert STRICT.with_window((4, 4)) is STRICT

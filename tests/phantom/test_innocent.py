@@ -17,7 +17,7 @@ from dbtssl.phantom.cohort import PlannedVolume, grid_of, plan
 from dbtssl.phantom.compression import compress
 from dbtssl.phantom.config import PhantomConfig
 from dbtssl.phantom.inclusions import Dust, Frame, balls, ellipsoid, thread
-from dbtssl.phantom.lesions import pull
+from dbtssl.phantom.lesion_shapes import pull
 from dbtssl.phantom.pattern import draw_pattern, draw_pose
 from dbtssl.phantom.placing import ON_SKIN, centre
 from dbtssl.phantom.render import render
