@@ -65,8 +65,8 @@ class Implants(nn.Module):
         temperature: float = Field(default=0.2, gt=0, description="of both contrasts")
         dim: int = Field(default=64, ge=1, description="size of the projected features")
         hidden: int = Field(default=128, ge=1, description="width of projection and mask head")
-        kinds: tuple[float, float, float, float, float] = Field(
-            default=(0.35, 0.35, 0.05, 0.1, 0.15),
+        kinds: tuple[float, float, float, float, float, float] = Field(
+            default=(0.35, 0.35, 0.05, 0.1, 0.15, 0.0),
             description=f"how often each kind is painted: {', '.join(KINDS)}",
         )
         radius: PositiveRange = Field(

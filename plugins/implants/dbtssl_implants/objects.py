@@ -13,10 +13,11 @@ import torch
 
 from dbtssl_implants.streams import OBJECTS, Draws
 
-KINDS = ("blob", "spiculated", "rays", "warp", "foreign")
-BLOB, SPICULATED, RAYS, WARP, FOREIGN = range(len(KINDS))
+KINDS = ("blob", "spiculated", "rays", "warp", "foreign", "distortion")
+BLOB, SPICULATED, RAYS, WARP, FOREIGN, DISTORTION = range(len(KINDS))
 HARMONICS = 4  # of a blob's outline, from the second on
 SPIKES = 5  # sinusoids whose peaks are the rays
+TIGHTER = 2.0  # times the pull of a warp that a distortion has; from e^(3/2) / 2 = 2.24 in all tissue would fold over
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def draw(
     y, x, on = centres(tissue[:, 0], between(0.0, 1.0))
     size = draws.log_between(*radius)
     fade = torch.tensor([0.2, 0.15, 0.1, 0.1], device=seeds.device)  # later harmonics are weaker
+    kind = which(weights, between(0.0, 1.0))
     return Objects(
-        kind=which(weights, between(0.0, 1.0)),
+        kind=kind,
         on=on,
         y=y,
         x=x,
@@ -78,7 +80,7 @@ def draw(
         aspect=between(-0.4, 0.4).exp(),
         turn=between(0.0, 2.0 * math.pi),
         amplitude=torch.where(happens(p_dark), -1.0, 1.0) * between(*amplitude),
-        pull=between(0.25, 0.7) * torch.where(happens(0.2), -1.0, 1.0),
+        pull=_pull(kind, between(0.25, 0.7), happens(0.2)),
         wobble=between(-1.0, 1.0, HARMONICS) * fade,
         wobble_phase=between(0.0, 2.0 * math.pi, HARMONICS),
         spike=between(-1.0, 1.0, SPIKES),
@@ -87,6 +89,12 @@ def draw(
         spike_reach=between(1.3, 2.8),
         spike_width=between(0.2, 0.9),
     )
+
+
+def _pull(kind: torch.Tensor, strength: torch.Tensor, pushed: torch.Tensor) -> torch.Tensor:
+    """What a warp draws in or pushes away; a distortion always draws in, and more."""
+    either = torch.where(pushed, -strength, strength)
+    return torch.where(kind == DISTORTION, TIGHTER * strength, either)
 
 
 def which(weights: tuple[float, ...], share: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from dbtssl.api import gather, rank
-from dbtssl_implants.objects import FOREIGN, RAYS, SPICULATED, WARP, Objects
+from dbtssl_implants.objects import DISTORTION, FOREIGN, RAYS, SPICULATED, WARP, Objects
 
 SWEEP = 2.0 * math.tan(math.radians(7.5))  # mm of smear for a mm out of focus (Hologic: 15 degrees)
 SMOOTHEST = 1e-4
@@ -46,8 +46,11 @@ def paint(
     shape = torch.where(kind == FOREIGN, shape * there, shape)
     cover = shape * sharp
     out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
-    out = torch.where(kind == WARP, images[:, 0] + (pulled - images[:, 0]) * inside * on, out)
-    mask = torch.where(kind == WARP, bell, shape) * sharp
+    moved = images[:, 0] + (pulled - images[:, 0]) * inside * on
+    out = torch.where(kind == WARP, moved, out)
+    rayed = moved + amount[:, None, None] * rays * inside * on * sharp
+    out = torch.where(kind == DISTORTION, rayed, out)
+    mask = torch.where((kind == WARP) | (kind == DISTORTION), bell, shape) * sharp
     return out.clamp(0.0, 1.0)[:, None], mask[:, None]
 
 

@@ -21,7 +21,7 @@ def one_object(n=1, size=64, **changes):
     drawn = draw(
         torch.ones(n, 1, size, size, dtype=torch.bool),
         torch.arange(n),
-        weights=(1.0, 0.0, 0.0, 0.0, 0.0),
+        weights=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         radius=(8.0, 8.0),
         amplitude=(1.0, 1.0),
         p_dark=0.0,

@@ -70,7 +70,7 @@ def test_what_is_painted_is_easy_at_first_and_falls_to_its_own_contrast_by_half_
 
 def test_contrast_follows_visibility(slices):
     objective = build(
-        smallest=1.0, flip=0.0, margin=1.0, noise=0.0, amplitude=(0.1, 0.1), kinds=(1, 0, 0, 0, 0)
+        smallest=1.0, flip=0.0, margin=1.0, noise=0.0, amplitude=(0.1, 0.1), kinds=(1, 0, 0, 0, 0, 0)
     )
     batch = batch_of(slices, objective)
     batch = replace(batch, views=[0.5 + 0.01 * v for v in batch.views])  # far from 0 and 1
@@ -184,7 +184,7 @@ def test_a_far_slice_of_the_volume_shows_the_object_fainter(slices):
 
 def test_it_learns_to_find_what_was_painted(slices):
     """Bright blobs on faint noise: a chance of one half at first, since half of the crops are painted."""
-    objective = build(kinds=(1.0, 0.0, 0.0, 0.0, 0.0), amplitude=(3.0, 4.0), p_dark=0.0)
+    objective = build(kinds=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0), amplitude=(3.0, 4.0), p_dark=0.0)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-2)
     right = []
     for step in range(60):
@@ -202,8 +202,8 @@ def test_it_learns_to_find_what_was_painted(slices):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"kinds": (0.0, 0.0, 0.0, 0.0, 0.0)},
-        {"kinds": (1.0, -1.0, 0.0, 0.0, 0.0)},
+        {"kinds": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)},
+        {"kinds": (1.0, -1.0, 0.0, 0.0, 0.0, 0.0)},
         {"kinds": (1.0,)},
         {"radius": (9.0, 3.0)},
         {"radius": (0.0, 3.0)},

@@ -12,11 +12,12 @@ from dbtssl.api import Photometry
 from dbtssl.views.photometry import photometry
 
 SETTINGS = {
-    "weights": (0.4, 0.2, 0.0, 0.1, 0.3),
+    "weights": (0.3, 0.2, 0.1, 0.1, 0.2, 0.1),
     "radius": (3.0, 12.0),
     "amplitude": (0.5, 2.0),
     "p_dark": 0.2,
 }
+WARPS = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def drawn(tissue, seed=0, **changes):
@@ -79,6 +80,13 @@ def test_the_same_seed_gives_the_same_objects():
     assert not torch.equal(a.radius, c.radius)
     last = draw(half_breast(1), torch.tensor([3 + 10**6]), **SETTINGS)  # whatever its batch
     assert torch.equal(last.radius, a.radius[3:])
+
+
+def test_a_distortion_always_draws_in_and_more_than_a_warp():
+    one = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    warp, distortion = (drawn(half_breast(400), weights=w).pull for w in (WARPS, one))
+    assert torch.equal(distortion, 2.0 * warp.abs())
+    assert warp.min() < 0 < distortion.min()
 
 
 @pytest.mark.parametrize("kind", range(len(KINDS)))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from dbtssl_implants.objects import BLOB, FOREIGN, KINDS, RAYS, SPICULATED, WARP
+from dbtssl_implants.objects import BLOB, DISTORTION, FOREIGN, KINDS, RAYS, SPICULATED, WARP
 from dbtssl_implants.paint import SWEEP, paint
 
 from .conftest import one_object
@@ -117,6 +117,22 @@ def test_a_pull_draws_tissue_towards_the_centre():
 
     assert mean_radius(0.5) < mean_radius(0.0) - 0.5
     assert mean_radius(-0.4) > mean_radius(0.0) + 0.5
+
+
+def test_a_distortion_is_drawn_in_tissue_with_rays_on_it():
+    spikes = {
+        "spike": torch.ones(1, 5),
+        "spike_phase": torch.zeros(1, 5),
+        "spike_count": torch.full((1, 5), 8.0),
+        "spike_reach": torch.tensor([2.5]),
+        "spike_width": torch.tensor([0.5]),
+    }
+    images, pull = texture(), torch.tensor([0.5])
+    out, mask = painted(one_object(kind=kind(DISTORTION), pull=pull, **spikes), images)
+    drawn, bell = painted(one_object(kind=kind(WARP), pull=pull, **spikes), images)
+    rays, _ = painted(one_object(kind=kind(RAYS), **spikes), images)
+    assert torch.allclose(out, drawn + rays - images, atol=1e-6)
+    assert torch.equal(mask, bell)
 
 
 def test_foreign_tissue_is_that_of_another_view():
