@@ -44,18 +44,19 @@ DISTORTION_CORE = 0.4  # a distortion has hardly a centre
 PULL = 0.55
 FULL_PULL: dict[Kind, tuple[float, float]] = {
     "lobulated": (0.0, 0.0),
-    "spiculated": (0.9, 1.5),
-    "distortion": (1.7, 2.2),
+    "spiculated": (0.6, 1.5),
+    "distortion": (1.4, 2.2),
 }
 FULL_GRIP: dict[Kind, float] = {"lobulated": 1.5, "spiculated": 2.4, "distortion": 1.9}  # radii
 GRIP_BEYOND = 2.0  # mm
 FULL_CORE = 0.3  # of a distortion
-FULL_SPICULES: dict[Kind, tuple[int, int]] = {"spiculated": (24, 44), "distortion": (12, 24)}
+FULL_SPICULES: dict[Kind, tuple[int, int]] = {"spiculated": (18, 44), "distortion": (9, 24)}
 FLAT_FROM, FLAT_SPAN = 5.0, 12.0  # mm: larger masses give way to the paddle
 MARGIN = (0.4, 1.1)  # range of the softness of a mass's edge in the full anatomy
 # spicules of the full anatomy run on into the tissue, and are about as wide as ligaments: thinner ones
 # are lost in a reconstruction with pixels of a millimetre
-FULL_RAYS = Rays(strength=1.0, reach=(1.0, 1.6), beyond=3.0, share=0.06, least=0.6)
+FULL_RAYS = Rays(reach=(1.0, 1.6), beyond=3.0, share=0.06, least=0.6)
+FULL_STRENGTH = (0.6, 1.0)  # range, of the contrast
 
 LATERAL, FORWARD = 0.75, (0.2, 0.8)  # where centres are tried, in units of the breast
 SKIN_GAP = 2.0  # mm
@@ -110,9 +111,8 @@ def _of_full(lesion: Lesion, rng: Generator) -> Lesion:
     drag, margin = float(rng.uniform(*FULL_PULL[kind])), float(rng.uniform(*MARGIN))
     flat = 1 + max(lesion.radius - FLAT_FROM, 0) / FLAT_SPAN
     grip = FULL_GRIP[kind] + GRIP_BEYOND / lesion.radius
-    lesion = replace(
-        lesion, kind=kind, drag=drag, margin=margin, flat=flat, grip=grip, rays=FULL_RAYS
-    )
+    rays = replace(FULL_RAYS, strength=float(rng.uniform(*FULL_STRENGTH)))
+    lesion = replace(lesion, kind=kind, drag=drag, margin=margin, flat=flat, grip=grip, rays=rays)
     if kind == "lobulated":
         return lesion
     core = FULL_CORE if kind == "distortion" else 1.0

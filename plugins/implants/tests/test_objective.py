@@ -70,7 +70,12 @@ def test_what_is_painted_is_easy_at_first_and_falls_to_its_own_contrast_by_half_
 
 def test_contrast_follows_visibility(slices):
     objective = build(
-        smallest=1.0, flip=0.0, margin=1.0, noise=0.0, amplitude=(0.1, 0.1), kinds=(1, 0, 0, 0, 0, 0)
+        smallest=1.0,
+        flip=0.0,
+        margin=1.0,
+        noise=0.0,
+        amplitude=(0.1, 0.1),
+        kinds=(1, 0, 0, 0, 0, 0),
     )
     batch = batch_of(slices, objective)
     batch = replace(batch, views=[0.5 + 0.01 * v for v in batch.views])  # far from 0 and 1
