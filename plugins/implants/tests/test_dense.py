@@ -164,11 +164,11 @@ def test_a_weight_of_zero_builds_and_changes_nothing():
 
 
 def test_it_draws_places_of_tissue_together():
-    """Trained alone it falls below what untold features give, on images with structure of their own."""
+    """Trained alone, on smooth images, the loss falls from that of features that tell no place from another."""
     objective = build(**NOTHING_ELSE, dense=1.0, noise=0.0)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-2)
     losses = []
-    for step in range(40):
+    for step in range(20):
         batch = toy_batch(objective, seed=step)
         smooth = F.interpolate(
             batch.views[0][..., :6, :6], batch.views[0].shape[2:], mode="bilinear"
