@@ -145,6 +145,7 @@ OBJECTIVES = {
             "contrast": 3.0,
             "across": 1.0,
             "kinds": (0.0, 0.0, 1.0, 0.0, 0.0, 0.0),
+            "dense": 1.0,
             "radius": (2.0, 3.0),
             "amplitude": (4.0, 5.0),
             "p_dark": 1.0,

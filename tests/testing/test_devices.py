@@ -19,6 +19,7 @@ SMALL = {
     "splits": 2,  # one on each device
     "prototypes": 12,
     "patch_prototypes": 10,
+    "dense": 0.5,
 }
 BACKBONES = {
     "mammodino": (

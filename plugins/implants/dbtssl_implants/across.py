@@ -5,8 +5,12 @@ Two views of a breast share the breast and no place, so that nothing dense can b
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
+
+from dbtssl_implants.nt_xent import nt_xent
+
+if TYPE_CHECKING:
+    import torch
 
 
 def view_contrast(
@@ -17,10 +21,4 @@ def view_contrast(
     ``counts`` ``(n,)`` is true where the slices are of different volumes: the two crops of such a pair are each other's
     positives, those of the other such pairs their negatives; pairs of one volume are left out. 0 for less than two.
     """
-    if int(counts.sum()) < 2:
-        return (first.sum() + second.sum()) * 0.0
-    z = F.normalize(torch.cat([first[counts], second[counts]]), dim=1)  # 2m x D
-    logits = z @ z.T / temperature
-    logits.fill_diagonal_(-torch.inf)
-    partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
-    return F.cross_entropy(logits, partner)
+    return nt_xent(first, second, temperature, counts)

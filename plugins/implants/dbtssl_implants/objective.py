@@ -33,7 +33,9 @@ from dbtssl.api import (
 from dbtssl_implants.across import view_contrast
 from dbtssl_implants.crops import ANCHOR, CROPS, POSITIVE, Crops
 from dbtssl_implants.decoys import draw_decoys
+from dbtssl_implants.dense import matched_places
 from dbtssl_implants.mining import presence_loss
+from dbtssl_implants.nt_xent import nt_xent
 from dbtssl_implants.objects import KINDS, draw
 from dbtssl_implants.twins import twin_contrast
 
@@ -62,7 +64,13 @@ class Implants(nn.Module):
             ge=0,
             description="weight of the contrast of two volumes' clean crops, where the positive is of another volume",
         )
-        temperature: float = Field(default=0.2, gt=0, description="of both contrasts")
+        dense: float = Field(
+            default=0.0,
+            ge=0,
+            description="weight of the contrast of places: the same tissue in the clean crops of two slices of a "
+            "volume",
+        )
+        temperature: float = Field(default=0.2, gt=0, description="of all contrasts")
         dim: int = Field(default=64, ge=1, description="size of the projected features")
         hidden: int = Field(default=128, ge=1, description="width of projection and mask head")
         kinds: tuple[float, float, float, float, float, float] = Field(
@@ -141,6 +149,7 @@ class Implants(nn.Module):
         place: float,
         contrast: float,
         across: float,
+        dense: float,
         temperature: float,
         dim: int,
         hidden: int,
@@ -168,11 +177,15 @@ class Implants(nn.Module):
         width: Any = encoder.num_features
         self.network = sync_batchnorm(encoder)
         self.presence_head = nn.Linear(width, 1)
-        self.place_head = _mlp(place_width(encoder, (crop_size, crop_size)), hidden, 1)
+        local = place_width(encoder, (crop_size, crop_size))
+        self.place_head = _mlp(local, hidden, 1)
         self.projection = _mlp(width, hidden, dim)
         self.weights = {"presence": presence, "place": place, "contrast": contrast}
         if across:
             self.weights["across"] = across
+        if dense:
+            self.weights["dense"] = dense
+            self.dense_projection = _mlp(local, hidden, dim)
         self.temperature, self.hardest, self.easy = temperature, hardest, easy
         # a buffer, so that a checkpoint holds it
         self.register_buffer("visibility", torch.tensor(easy, dtype=torch.float64))
@@ -216,10 +229,21 @@ class Implants(nn.Module):
             losses = {"presence": presence, "place": place, "contrast": twins}
             if "across" in self.weights:
                 losses["across"] = view_contrast(a, b, self.temperature, gather(~same))
+            if "dense" in self.weights:
+                losses["dense"] = self._dense(batch, places)
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         logs = {f"{name}_loss": value.detach() for name, value in losses.items()}
         right = ((said > 0) == (present > 0)).float().mean()
         return Step(loss, {**logs, "presence_right": right, "feature_std": feature_std(z)})
+
+    def _dense(self, batch: Batch, places: torch.Tensor) -> torch.Tensor:
+        """NT-Xent of matched places of the clean crops; each is a negative of all others of the batch."""
+        seeds = batch.needed("seeds")[ANCHOR]
+        crops = places.chunk(CROPS)  # the clean ones come first
+        where = self._crops.windows(seeds, ANCHOR), self._crops.windows(seeds, POSITIVE)
+        first, second, counts = matched_places(batch, (crops[ANCHOR], crops[POSITIVE]), where)
+        a, b = (gather_with_gradient(self.dense_projection(x)) for x in (first, second))
+        return nt_xent(a, b, self.temperature, gather(counts))
 
     def after_step(self, progress: float) -> None:
         """Let the contrast of what is painted fall towards its own range."""

@@ -17,6 +17,7 @@ OBJECTS = range(100, 132)
 WINDOWS = range(132, 148)
 DECOYS = range(148, 180)
 NOISE = 180  # and the next, as `normal` takes two
+PLACES = range(182, 184)
 
 
 class Draws:

@@ -220,6 +220,7 @@ def test_it_learns_to_find_what_was_painted(slices):
         {"decoys": 1.5},
         {"hardest": 0.0},
         {"across": -1.0},
+        {"dense": -1.0},
         {"hardest": 1.5},
         {"temperature": 0.0},
         {"slice_mm": 0.0},
