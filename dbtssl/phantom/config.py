@@ -13,7 +13,7 @@ FIELD_OF_VIEW = 245.0  # mm along the chest wall: 2457 rows of 0.0997 mm in BCS-
 COLUMNS_PER_ROW = 1996 / 2457  # the wider of the two matrices of BCS-DBT
 FINEST_SPACING = 1.0  # mm between reconstructed slices on the Selenia Dimensions
 SPACING_TIMES_ROWS = 512.0  # mm: 256 rows get slices 2 mm apart
-# full: the middle of a lesion over its surroundings, in grey levels at 10 25 50 75 90 %, is 10 29 57 89 119 at
+# full: the middle of a lesion over its surroundings, in grey levels at 10 25 50 75 90 %, is 14 35 62 92 125 at
 # 192 rows; 10 38 44 84 145 in the ten boxes of BCS-DBT whose slices were at hand
 CONTRAST = {"plain": (0.6, 1.1), "full": (1.1, 1.5)}
 
