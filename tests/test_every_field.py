@@ -205,6 +205,7 @@ FINETUNERS = {
             "weight_decay": 0.02,
             "val_patches": 2,
             "val_every": 2,
+            "matched": 1.0,
         },
     )
 }

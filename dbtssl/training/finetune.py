@@ -49,6 +49,7 @@ def train_patches(
     steps_per_epoch: int | None = None,
     val_patches: int = 1,
     val_every: int = 1,
+    matched: float = 0.0,
     augmentation: LightAugment = LightAugment(),  # noqa: B008 (frozen)
     schedule: Schedule = cosine,
 ) -> nn.Module:
@@ -57,7 +58,8 @@ def train_patches(
     ``model`` maps ``(B, 1, S, S)`` to ``(B,)`` logits. ``optimizer`` holds what is to be trained, each group with its
     learning rate, which ``schedule`` scales step by step over the whole run. Submodules with parameters none of which
     is trained stay in evaluation mode, so that their batch-norm statistics do not move. Batches are half abnormal
-    (`BalancedBatches`). Without ``steps_per_epoch`` an epoch has as many patches as there are training slices.
+    (`BalancedBatches`); a share ``matched`` of the normal patches lies where lesions do (`MatchedPlaces`). Without
+    ``steps_per_epoch`` an epoch has as many patches as there are training slices.
 
     Selection: after every ``val_every`` epochs and after the last, the AUC over all validation slices (`slice_auc`) of
     ``val_patches`` fixed patches each; of equal epochs the earlier is kept. After each epoch the state is written to
@@ -67,7 +69,9 @@ def train_patches(
     Raises `DataError` where training or validation lacks a class, `ConfigError` where the training diverges.
     """
     labels = flat_labels(val, "validation")
-    patches = TrainPatches(train, run.patches, seed=run.seed, augmentation=augmentation)
+    patches = TrainPatches(
+        train, run.patches, seed=run.seed, augmentation=augmentation, matched=matched
+    )
     fixed = FixedPatches(val.slices, run.patches, count=val_patches, seed=VAL_SEED)
     device = single_device(run.accelerator)
     model.to(device).to(memory_format=torch.channels_last)
@@ -75,7 +79,7 @@ def train_patches(
     options = {
         "schedule": [epochs, batch_size, steps_per_epoch, val_patches, val_every],
         "seed": run.seed,
-        "patches": [run.patches.size, run.patches.min_tissue],
+        "patches": [run.patches.size, run.patches.min_tissue, matched],
         "augmentation": astuple(augmentation),
         "volumes": [[v.id for v in part.slices.cohort] for part in (train, val)],
         "labels": [np.packbits(x).tobytes().hex() for x in (patches.abnormal, labels)],

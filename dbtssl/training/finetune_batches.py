@@ -1,7 +1,8 @@
 """Class-balanced batches of training patches; every random number comes from (seed, epoch, sample).
 
 One patch a slice. In an abnormal slice it contains the box of the annotated slice nearest in z (SIFT-DBT, section 2.3;
-in training only); in a normal one, and where a volume has no box, it follows the tissue rule.
+in training only); where a volume has no box it follows the tissue rule, and so do normal ones, but for the share that
+lies where lesions do (`matched_places`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from dbtssl.data.records import SliceRef
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.inference.patches import PatchRule, Places, lesion_corner, places, random_corner
+from dbtssl.training.matched_places import MatchedPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +108,13 @@ class TrainPatches(Dataset[Patch]):
     """Training patches; the key of an item is a `Sample`. The tissue of a volume is read at its first use."""
 
     def __init__(
-        self, labelled: Labelled, rule: PatchRule, *, seed: int, augmentation: LightAugment
+        self,
+        labelled: Labelled,
+        rule: PatchRule,
+        *,
+        seed: int,
+        augmentation: LightAugment,
+        matched: float = 0.0,
     ) -> None:
         self.slices, self.rule, self.seed = labelled.slices, rule, seed
         self.augmentation = augmentation
@@ -115,6 +123,8 @@ class TrainPatches(Dataset[Patch]):
             SliceRef(i, z) for i, v in enumerate(self.slices.cohort) for z in range(v.n_slices)
         ]
         self._places: dict[int, Places] = {}
+        self.matched = matched
+        self._as_lesions = MatchedPlaces(self.slices, labelled.abnormal) if matched else None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -122,7 +132,10 @@ class TrainPatches(Dataset[Patch]):
     def __getitem__(self, sample: Sample) -> Patch:
         rng = np.random.default_rng((self.seed, _SAMPLE, sample.epoch, sample.number))
         ref, abnormal = self.refs[sample.position], self.abnormal[sample.position]
-        y, x = self._corner(ref, bool(abnormal), rng)
+        if self._as_lesions and not abnormal and rng.random() < self.matched:
+            ref, (y, x) = self._as_lesions.draw(ref.volume, self.rule.size, rng)
+        else:
+            y, x = self._corner(ref, bool(abnormal), rng)
         pixels = self.slices.read(ref, self.rule.rect(y, x))[None]
         return Patch(pixels, self.augmentation.draw(rng), np.float32(abnormal))
 

@@ -72,6 +72,13 @@ class LocalMultiPatch:
         val_every: int = Field(
             1, ge=1, description="epochs from validation to validation; released: 1"
         )
+        matched: float = Field(
+            0.0,
+            ge=0,
+            le=1,
+            description="share of the normal patches that lie where lesions of training volumes do; released: 0, which "
+            "lets a network learn the place instead of the lesion",
+        )
 
         @field_validator("batch_size")
         @classmethod
@@ -105,6 +112,7 @@ class LocalMultiPatch:
             steps_per_epoch=config.steps_per_epoch,
             val_patches=config.val_patches,
             val_every=config.val_every,
+            matched=config.matched,
         )
 
     def optimizer(self, model: PatchClassifier) -> torch.optim.Optimizer:

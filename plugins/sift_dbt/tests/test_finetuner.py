@@ -86,6 +86,7 @@ def test_the_default_is_what_was_released():
         "weight_decay": 1e-4,
         "val_patches": 1,
         "val_every": 1,
+        "matched": 0.0,
     }
 
 
