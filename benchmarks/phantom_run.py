@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.record import RowRecord
     from dbtssl.benchmark.rows import Row
     from dbtssl.data.records import Box, Volume
+    from dbtssl.inference.patches import PatchRule
     from dbtssl.nn.classifier import PatchClassifier
 
 CONFIDENCE = 0.95
@@ -49,9 +50,14 @@ class PhantomRun:
     planned: Mapping[str, PlannedVolume]
 
     @property
+    def rule(self) -> PatchRule:
+        """The size of a patch in pixels and the tissue that it must hold."""
+        return Context(self.run.spec, self.data).rule
+
+    @property
     def size(self) -> int:
         """The side of a patch in pixels."""
-        return Context(self.run.spec, self.data).rule.size
+        return self.rule.size
 
     def encoder(self, record: RowRecord) -> nn.Module:
         """The frozen encoder of a row before any label: pretrained, or as the row begins."""

@@ -37,3 +37,8 @@ def mechanism():
 @pytest.fixture(scope="session")
 def kinds():
     return _load("phantom_kinds")
+
+
+@pytest.fixture(scope="session")
+def places():
+    return _load("phantom_places")

@@ -95,3 +95,20 @@ def test_kinds(kinds, phantom_run, runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--against", "nobody"])
     with pytest.raises(DataError, match="nobody"):
         kinds.main()
+
+
+def test_places(places, phantom_run, runs, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "found.json"
+    monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--out", str(out)])
+    places.main()
+    found = json.loads(out.read_text())["runs"]["tiny"]
+    phantom = phantom_run.open_phantom(runs / "tiny")
+    test = [phantom.data.dataset.cohort[i] for i in phantom.data.split.test]
+    normal = sum(v.label.name == "NORMAL" for v in test)
+    assert found["patches"] == {
+        "lesion": sum(len(v.boxes) for v in test),
+        "blind": places.EACH * normal,
+        "matched": places.EACH * normal,
+    }
+    assert set(found["rows"]) == {"random-init", "implants-no-labels"}
+    assert "AUC of patches" in capsys.readouterr().out
