@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -63,3 +65,29 @@ def test_nothing_of_a_whole_volume_tells_the_label(findings):
     for name, value in shortcuts.items():
         _, low, high = findings.interval(ill, np.array(value, float), patient, 2000, level)
         assert low <= 0.5 <= high, (name, low, high)
+
+
+@pytest.mark.slow
+def test_a_network_with_all_labels_finds_the_lesions_and_no_statistic_does(
+    findings, tmp_path, monkeypatch
+):
+    """The command of docs/phantom.md, ten minutes of two quiet cores."""
+    out = tmp_path / "findings.json"
+    words = ["--patients", "2400", "--steps", "4000", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["script", *words])
+    findings.main()
+    found = json.loads(out.read_text())
+    auc, low, _ = found["network"]["all"]
+    assert auc > 0.9
+    assert low > 0.88
+    assert all(row["innocent"] < 0.75 for row in found["statistics"].values())
+
+
+def test_the_record_of_the_docs_holds_what_they_say():
+    found = json.loads((ROOT / "benchmarks/results/phantom-findings.json").read_text())
+    said = (ROOT / "docs/phantom.md").read_text()
+    for key in ("all", "against innocent", "against tissue", "lobulated", "spiculated"):
+        auc, low, high = found["network"][key]
+        assert f"| {auc:.3f} [{low:.3f}, {high:.3f}] |" in said, key
+    assert found["network"]["all"][1] > 0.9
+    assert max(row["innocent"] for row in found["statistics"].values()) < 0.75
