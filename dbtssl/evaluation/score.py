@@ -159,12 +159,13 @@ def _rows(
     beside = {} if of_val is None else {s.level: s for s in of_val[1]}
     of_shortcuts = {} if of_val is None else shortcut_sets(of_val[0], *of_val[1])
     rows = []
-    for i, units in enumerate(sets):
+    for units in sets:
         method = score_units(units, beside.get(units.level), protocol)
         rows.append(method)
-        for name, scored in shortcuts.items():
+        for name, levels in shortcuts.items():
             known = {s.level: s for s in of_shortcuts.get(name, ())}
-            rows.append(score_units(scored[i], known.get(units.level), protocol, "shortcut", name))
+            scored = [s for s in levels if s.level == units.level]
+            rows += [score_units(s, known.get(s.level), protocol, "shortcut", name) for s in scored]
         rows.append(all_normal(method))
     return rows
 

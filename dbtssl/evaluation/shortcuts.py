@@ -1,12 +1,14 @@
 """Rows that no image is needed for: what metadata alone, or no information at all, would score.
 
 A method must beat them. On SIFT-DBT's test split, fewer volumes in the study alone gives a volume AUC of 1.000, and
-more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the views that carry a box.
+more frames (a thicker breast) 0.68: biopsied studies of BCS-DBT hold only the views that carry a box. Slices near the
+middle of the stack are where lesions are annotated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.predictions import Predictions
     from dbtssl.evaluation.units import ScoreSet
 
-ALL_NORMAL, BY_STUDY = "all-normal", "volumes in the study"
+ALL_NORMAL, BY_STUDY, BY_DEPTH = "all-normal", "volumes in the study", "depth in the stack"
+USUAL_DEPTH = (
+    0.43  # slice over slices: the median of the 224 published boxes of BCS-DBT's training set
+)
 
 
 class Studied(Protocol):
@@ -51,6 +56,11 @@ def more_frames(p: Predictions) -> NDArray[np.float64]:
     return p.n_slices.astype(np.float64)
 
 
+def near_usual_depth(p: Predictions) -> NDArray[np.float64]:
+    """Minus the distance of each slice from `USUAL_DEPTH`, as a share of the stack, one a slice."""
+    return -np.abs((p.z + 0.5) / p.n_slices[p.volume] - USUAL_DEPTH)
+
+
 SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
     BY_STUDY: fewer_volumes,
     "frames in the volume": more_frames,
@@ -60,13 +70,15 @@ SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
 def shortcut_sets(p: Predictions, *sets: ScoreSet) -> dict[str, tuple[ScoreSet, ...]]:
     """The same units with each shortcut's scores: a slice has its volume's, breasts and patients their highest.
 
-    Where the studies are not known, their volumes cannot be counted.
+    Where the studies are not known, their volumes cannot be counted. The depth is one of slices alone, which are the
+    first of ``sets``.
     """
-    return {
+    of_volumes = {
         name: with_volume_scores(sets, p, shortcut(p))
         for name, shortcut in SHORTCUTS.items()
         if all(p.studies) or shortcut is not fewer_volumes
     }
+    return of_volumes | {BY_DEPTH: (replace(sets[0], scores=near_usual_depth(p)),)}
 
 
 def all_normal(method: Row) -> Row:

@@ -24,6 +24,17 @@ def test_shortcuts_come_from_metadata_alone(make_table):
     np.testing.assert_array_equal(slices.scores, p.n_slices[p.volume])
 
 
+def test_depth_is_a_shortcut_of_slices_alone(make_table):
+    p = parse_predictions(make_table(patients=4, positives=1))
+    (slices,) = shortcut_sets(p, *score_sets(p, Mean(), Max()))["depth in the stack"]
+    assert slices.level == "slice"
+    depth = (p.z + 0.5) / p.n_slices[p.volume]
+    order = np.argsort(slices.scores)
+    assert abs(depth[order[-1]] - 0.43) == np.abs(depth - 0.43).min()
+    assert abs(depth[order[0]] - 0.43) == np.abs(depth - 0.43).max()
+    np.testing.assert_allclose(slices.scores, -np.abs(depth - 0.43))
+
+
 def test_fewer_volumes_give_biopsied_studies_away(make_table, units):
     """As in BCS-DBT, where this alone reaches a volume AUC of 1.000 on SIFT-DBT's test split."""
     table = make_table(patients=8, positives=3)
