@@ -6,6 +6,8 @@ patients as units. Kinds come from the plan of the phantom; nothing else is read
 
     python benchmarks/phantom_kinds.py runs/phantom-cpu/labels-0.1 runs/phantom-cpu/labels-0.25
 
+With --equal-depth a slice is compared with normal slices of its depth alone (`dbtssl.evaluation.equal_depth`):
+lesions lie near the middle of the stack, and what merely knows that is then worth nothing.
 Intervals are not corrected for the number of comparisons: they describe, and the table of the run tests.
 """
 
@@ -22,6 +24,7 @@ from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 from scipy.stats import t as student
 
 from dbtssl.errors import DataError
+from dbtssl.evaluation.equal_depth import at_equal_depth
 from dbtssl.evaluation.metrics import placements
 from dbtssl.evaluation.paired import auc_differences
 
@@ -41,6 +44,12 @@ def kinds_of(phantom: PhantomRun, units: ScoreSet) -> NDArray[np.str_]:
     """The kind of lesion of the volume of each slice, ``(n,)``; empty where there is none."""
     planned = (phantom.planned[name.rpartition(":")[0]].lesion for name in units.ids)
     return np.array([lesion.kind if lesion else "" for lesion in planned])
+
+
+def depth_of(phantom: PhantomRun, units: ScoreSet) -> NDArray[np.float64]:
+    """The depth of each slice as a share of its stack, ``(n,)``."""
+    parts = [name.rpartition(":") for name in units.ids]
+    return np.array([(int(z) + 0.5) / phantom.planned[v].n_slices for v, _, z in parts])
 
 
 def by_kind(
@@ -77,7 +86,7 @@ def interval(gap: Paired) -> dict[str, Any]:
     return found | {"low": gap.difference - half, "high": gap.difference + half}
 
 
-def measured(folder: Path, against: str) -> dict[str, Any]:
+def measured(folder: Path, against: str, *, equal_depth: bool = False) -> dict[str, Any]:
     """The numbers of one run, against the row ``against`` or the run's own baseline."""
     phantom = open_phantom(folder)
     rows = phantom.run.record.rows
@@ -92,6 +101,9 @@ def measured(folder: Path, against: str) -> dict[str, Any]:
         name: [phantom.run.units(r).sets[0] for r in rows if r.method == name and r.score]
         for name in names
     }
+    if equal_depth:
+        depth = depth_of(phantom, family[baseline][0])
+        family = {m: [at_equal_depth(s, depth) for s in seeds] for m, seeds in family.items()}
     kinds = kinds_of(phantom, family[baseline][0])
     share = phantom.run.spec.share
     return {"share": share, "baseline": baseline, "kinds": by_kind(family, kinds, baseline)}
@@ -120,18 +132,24 @@ def main() -> None:
     parser.add_argument(
         "--against", default="", help="the row to subtract; default: the run's baseline"
     )
+    parser.add_argument(
+        "--equal-depth", action="store_true", help="compare slices of equal depth alone"
+    )
     parser.add_argument("--out", type=Path, help="write the numbers to this JSON file")
     options = parser.parse_args()
     began = time.monotonic()
     found = {}
     for folder in options.runs:
-        found[folder.name] = measured(folder, options.against)
-        print(f"PHANTOM, {100 * found[folder.name]['share']:g} % of the labels\n")
+        found[folder.name] = measured(folder, options.against, equal_depth=options.equal_depth)
+        how = ", slices of equal depth" if options.equal_depth else ""
+        print(f"PHANTOM, {100 * found[folder.name]['share']:g} % of the labels{how}\n")
         print(text(found[folder.name]) + "\n")
     seconds = round(time.monotonic() - began)
     print(f"{seconds} s")
     if options.out:
-        record = {"phantom": True, "runs": found, "seconds": seconds}
+        record = {
+            "phantom": True, "equal_depth": options.equal_depth, "runs": found, "seconds": seconds,
+        }  # fmt: skip
         options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

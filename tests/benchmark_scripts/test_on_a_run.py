@@ -92,6 +92,9 @@ def test_kinds(kinds, phantom_run, runs, tmp_path, monkeypatch, capsys):
     ill = [v for v in ill if v.boxes]
     assert set(found["kinds"]) == {"all"} | {phantom.planned[v.id].lesion.kind for v in ill}
     assert "PHANTOM, 100 % of the labels" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--equal-depth"])
+    kinds.main()
+    assert "100 % of the labels, slices of equal depth" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["script", str(runs / "tiny"), "--against", "nobody"])
     with pytest.raises(DataError, match="nobody"):
         kinds.main()
