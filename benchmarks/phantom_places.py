@@ -22,11 +22,10 @@ import numpy as np
 import torch
 from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 
-from dbtssl.benchmark.stages import CLASSIFIER, load_weights, new_encoder
+from dbtssl.benchmark.stages import fine_tuned
 from dbtssl.data.records import Label, SliceRef
 from dbtssl.evaluation.clustered import clustered_covariance, logit_t_interval
 from dbtssl.inference.patches import lesion_corner, places, random_corner
-from dbtssl.nn.classifier import PatchClassifier
 from dbtssl.training.matched_places import MatchedPlaces
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from phantom_run import PhantomRun
     from torch import nn
 
-    from dbtssl.benchmark.record import RowRecord
 
 LESION, BLIND, MATCHED = "lesion", "blind", "matched"
 EACH = 2  # patches of each sort of a healthy volume
@@ -77,15 +75,6 @@ def cut(phantom: PhantomRun, seed: int = 0) -> Patches:
     pixels, what, kind, patient = zip(*rows, strict=True)
     codes = np.unique(patient, return_inverse=True)[1]
     return Patches(np.stack(pixels), np.array(what), np.array(kind), codes.astype(np.int64))
-
-
-def classifier(phantom: PhantomRun, record: RowRecord) -> nn.Module:
-    """The fine-tuned network of a row."""
-    row = phantom.rows[record.method]
-    build = getattr(row.finetuner.build(), "classifier", PatchClassifier)
-    network: nn.Module = build(new_encoder(row, record.seed))
-    load_weights(network, phantom.run.folder_of(record, "finetune") / CLASSIFIER, record.method)
-    return network.eval()
 
 
 def scores(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -148,7 +137,9 @@ def main() -> None:
         for method in dict.fromkeys(r.method for r in phantom.run.record.rows):
             own = [r for r in phantom.records(method) if "finetune" in r.stages]
             if own:
-                score = [scores(classifier(phantom, r), patches.pixels) for r in own]
+                row, folder = phantom.rows[method], phantom.run.folder_of
+                networks = (fine_tuned(row, r.seed, folder(r, "finetune")).eval() for r in own)
+                score = [scores(network, patches.pixels) for network in networks]
                 found[method] = measured(patches, score)
         counts = {str(w): int((patches.what == w).sum()) for w in (LESION, BLIND, MATCHED)}
         record["runs"][folder.name] = {"patches": counts, "rows": found}

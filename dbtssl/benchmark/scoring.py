@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.rows import aggregator
-from dbtssl.benchmark.stages import CLASSIFIER, backbone_key, load_weights, new_encoder
+from dbtssl.benchmark.stages import backbone_key, fine_tuned
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import digest, result_fields
 from dbtssl.data.arrays import write_bytes
@@ -43,11 +43,8 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
 
     def run(folder: Path) -> None:
         from dbtssl.inference.predict import predict
-        from dbtssl.nn.classifier import PatchClassifier
 
-        network = getattr(row.finetuner.build(), "classifier", PatchClassifier)
-        classifier = network(new_encoder(row, seed))
-        load_weights(classifier, finetuned.folder / CLASSIFIER, row.name)
+        classifier = fine_tuned(row, seed, finetuned.folder)
         for name in names:
             path = folder / f"{name}.parquet"
             if path.is_file():  # of an interrupted run

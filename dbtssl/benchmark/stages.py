@@ -181,6 +181,16 @@ def load_weights(module: nn.Module, path: Path, row: str) -> None:
         ) from None
 
 
+def fine_tuned(row: Row, seed: int, folder: Path) -> nn.Module:
+    """The network that the fine-tune stage of ``row`` left in ``folder``; `PluginError` where it does not fit."""
+    from dbtssl.nn.classifier import PatchClassifier
+
+    build = getattr(row.finetuner.build(), "classifier", PatchClassifier)
+    network: nn.Module = build(new_encoder(row, seed))
+    load_weights(network, folder / CLASSIFIER, row.name)
+    return network
+
+
 def _head(path: Path) -> dict[str, torch.Tensor] | None:
     """The logit that the objective learnt without labels; None where it has none."""
     from safetensors.torch import load_file

@@ -37,7 +37,7 @@ SPICULE_TIP, SPICULE_BLUR = 0.4, 0.25  # share of the width at the tip; mm per m
 
 
 def reach(lesion: Lesion) -> float:
-    """Distance from its centre, mm, beyond which `presence` is 0."""
+    """Distance from its centre, mm, beyond which `presence` is next to 0."""
     spicules = HALF_BOX[lesion.kind] * lesion.rays.reach[1] * lesion.radius + lesion.rays.beyond
     return max(REACH * lesion.radius, spicules if lesion.spicules else 0.0)
 
@@ -60,15 +60,9 @@ def presence(
     rng = np.random.default_rng(lesion.seed)
     origin = torch.tensor(rng.uniform(0, 1000, 3), dtype=place.dtype)[:, None]
     bump = lookup(tile[1:], *(place * (BUMPS / radius) + origin))[0]
-    edge = EDGE[0] + EDGE[1] * pixel
-    if lesion.kind == "lobulated":
-        edge = edge * lesion.margin
-        inside = _lobes(radius, place, rng)
-        core = torch.sigmoid((inside + ROUGHNESS[lesion.kind] * bump) * radius / edge)
-    else:
-        edge = edge * lesion.margin
-        core = torch.sigmoid((1 - r / radius + ROUGHNESS[lesion.kind] * bump) * radius / edge)
-    core = core * lesion.core
+    edge = (EDGE[0] + EDGE[1] * pixel) * lesion.margin
+    inside = _lobes(radius, place, rng) if lesion.kind == "lobulated" else 1 - r / radius
+    core = torch.sigmoid((inside + ROUGHNESS[lesion.kind] * bump) * radius / edge) * lesion.core
     if lesion.spicules:
         core = torch.maximum(core, lesion.rays.strength * _spicules(lesion, place, r2, pixel, rng))
     return core.view(du.shape)

@@ -75,7 +75,9 @@ class MatchedPlaces:
     def _breast(self, volume: int) -> Rect:
         """The bounds of a volume's tissue; of the whole slice where it has none."""
         if volume not in self._breasts:
-            self._breasts[volume] = _bounds(self.slices.tissue(volume))
+            tissue = self.slices.tissue(volume)
+            whole = Rect(0, 0, *tissue.shape)
+            self._breasts[volume] = Rect.around(tissue) if tissue.any() else whole
         return self._breasts[volume]
 
 
@@ -88,10 +90,3 @@ def _relative(box: Box, volume: Volume, breast: Rect) -> _Place:
 def _from_left(share: float, volume: Volume) -> float:
     """Share from the left edge to share from the chest wall and back; a left breast has its chest wall on the left."""
     return share if volume.side == "l" else 1 - share
-
-
-def _bounds(tissue: NDArray[np.bool_]) -> Rect:
-    rows, columns = np.flatnonzero(tissue.any(axis=1)), np.flatnonzero(tissue.any(axis=0))
-    if not len(rows):
-        return Rect(0, 0, *tissue.shape)
-    return Rect(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)

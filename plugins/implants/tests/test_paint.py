@@ -10,6 +10,13 @@ from dbtssl_implants.paint import SWEEP, paint
 from .conftest import one_object
 
 SIZE = 64
+EIGHT_RAYS = {
+    "spike": torch.ones(1, 5),
+    "spike_phase": torch.zeros(1, 5),
+    "spike_count": torch.full((1, 5), 8.0),
+    "spike_reach": torch.tensor([2.5]),
+    "spike_width": torch.tensor([0.5]),
+}
 
 
 def texture(n=1, seed=0):
@@ -91,16 +98,9 @@ def test_an_object_that_is_off_changes_nothing(k):
 
 
 def test_spiculated_is_blob_and_rays():
-    spikes = {
-        "spike": torch.ones(1, 5),
-        "spike_phase": torch.zeros(1, 5),
-        "spike_count": torch.full((1, 5), 8.0),
-        "spike_reach": torch.tensor([2.5]),
-        "spike_width": torch.tensor([0.5]),
-    }
-    _, blob = painted(one_object(kind=kind(BLOB), **spikes))
-    _, rays = painted(one_object(kind=kind(RAYS), **spikes))
-    _, both = painted(one_object(kind=kind(SPICULATED), **spikes))
+    _, blob = painted(one_object(kind=kind(BLOB), **EIGHT_RAYS))
+    _, rays = painted(one_object(kind=kind(RAYS), **EIGHT_RAYS))
+    _, both = painted(one_object(kind=kind(SPICULATED), **EIGHT_RAYS))
     assert torch.allclose(both, torch.maximum(blob, 0.8 * rays))
     assert bool((rays[blob < 0.01] > 0.5).any())
 
@@ -120,17 +120,10 @@ def test_a_pull_draws_tissue_towards_the_centre():
 
 
 def test_a_distortion_is_drawn_in_tissue_with_rays_on_it():
-    spikes = {
-        "spike": torch.ones(1, 5),
-        "spike_phase": torch.zeros(1, 5),
-        "spike_count": torch.full((1, 5), 8.0),
-        "spike_reach": torch.tensor([2.5]),
-        "spike_width": torch.tensor([0.5]),
-    }
     images, pull = texture(), torch.tensor([0.5])
-    out, mask = painted(one_object(kind=kind(DISTORTION), pull=pull, **spikes), images)
-    drawn, bell = painted(one_object(kind=kind(WARP), pull=pull, **spikes), images)
-    rays, _ = painted(one_object(kind=kind(RAYS), **spikes), images)
+    out, mask = painted(one_object(kind=kind(DISTORTION), pull=pull, **EIGHT_RAYS), images)
+    drawn, bell = painted(one_object(kind=kind(WARP), pull=pull, **EIGHT_RAYS), images)
+    rays, _ = painted(one_object(kind=kind(RAYS), **EIGHT_RAYS), images)
     assert torch.allclose(out, drawn + rays - images, atol=1e-6)
     assert torch.equal(mask, bell)
 

@@ -1,3 +1,5 @@
+"""The step of MoCo v2: queue, momentum, shuffled statistics and state."""
+
 from __future__ import annotations
 
 import copy
@@ -5,74 +7,14 @@ import math
 
 import pytest
 import torch
-from dbtssl_moco.objective import MoCoV2, info_nce
+from dbtssl_moco.objective import info_nce
 from dbtssl_moco.sampler import SameSlice
-from lightly.loss import NTXentLoss
-from pydantic import ValidationError
-from torch import nn
 from torch.nn import functional as F
 
-from dbtssl.api import Batch, ConfigError
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.resume import check_resume
 
-
-class Encoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.num_features = 6
-        self.conv = nn.Conv2d(1, 6, 3, stride=2)
-        self.norm = nn.BatchNorm2d(6)
-
-    def forward(self, x):
-        return F.relu(self.norm(self.conv(x))).mean(dim=(2, 3))
-
-
-def build(seed=0, **changes):
-    torch.manual_seed(seed)
-    config = MoCoV2.Config(**({"dim": 5, "queue_size": 20, "crop_size": 16} | changes))
-    return MoCoV2(Encoder(), **{k: getattr(config, k) for k in type(config).model_fields})
-
-
-def batch(n=8, seed=0, first=0):
-    g = torch.Generator().manual_seed(seed)
-    views = tuple(torch.rand(n, 1, 16, 16, generator=g) for _ in range(2))
-    ids = torch.arange(first, first + n)
-    twice = ((ids, ids), (ids // 2, ids // 2), (ids // 4, ids // 4))
-    return Batch(views, tuple(torch.ones_like(v, dtype=torch.bool) for v in views), *twice)
-
-
-def unit(*shape, seed=0):
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=1)
-
-
-def test_info_nce_on_worked_numbers():
-    q = k = torch.tensor([[1.0, 0.0]])
-    queue = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
-    expected = -math.log(math.exp(2) / (math.exp(2) + 1 + math.exp(-2)))
-    assert info_nce(q, k, queue, 0.5).item() == pytest.approx(expected)
-
-
-def test_info_nce_equals_lightlys_with_a_memory_bank():
-    q, k, bank = unit(8, 5, seed=1), unit(8, 5, seed=2), unit(20, 5, seed=3)
-    theirs = NTXentLoss(temperature=0.2, memory_bank_size=(20, 5))
-    theirs.memory_bank.bank = bank
-    torch.testing.assert_close(info_nce(q, k, bank, 0.2), theirs(q, k))
-
-
-def test_an_excluded_key_is_as_if_it_were_not_there():
-    q, k, bank = unit(3, 5, seed=1), unit(3, 5, seed=2), unit(6, 5, seed=3)
-    stale = torch.zeros(3, 6, dtype=torch.bool)
-    stale[:, 2] = stale[:, 5] = True
-    fewer = info_nce(q, k, bank[[0, 1, 3, 4]], 0.2)
-    torch.testing.assert_close(info_nce(q, k, bank, 0.2, stale), fewer)
-
-
-def test_mixed_precision_does_not_round_the_cosines():
-    q, k, bank = unit(8, 5, seed=1), unit(8, 5, seed=2), unit(20, 5, seed=3)
-    expected = info_nce(q, k, bank, 0.2)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(info_nce(q, k, bank, 0.2), expected)
+from .conftest import Encoder, batch, build
 
 
 def test_the_step_is_the_loss_against_the_queue_as_it_was():
@@ -277,70 +219,6 @@ def test_the_kept_encoder_is_whole_and_a_copy():
     assert encoder(torch.rand(5, 1, 16, 16)).shape == (5, 6)  # 5 cannot be cut into 4
     assert isinstance(objective.query[0].norm, SplitBatchNorm2d)
     assert objective.query[0].norm.splits == 4
-
-
-def test_every_setting_reaches_its_place():
-    objective = build(
-        hidden=7,
-        temperature=0.3,
-        splits=2,
-        crop_size=18,
-        crop_scale=(0.3, 0.9),
-        flip=0.4,
-        rotation=11.0,
-        p_rotation=0.6,
-        min_tissue=0.2,
-        brightness=0.1,
-        contrast=0.15,
-        p_jitter=0.7,
-        blur=(0.2, 1.5),
-        p_blur=0.35,
-    )
-    anchor, positive = objective.views
-    assert (anchor.of, positive.of) == ("anchor", "positive")
-    assert anchor.crop == positive.crop
-    crop, light = anchor.crop, anchor.photometry
-    assert (crop.size, crop.scale, crop.flip) == (18, (0.3, 0.9), 0.4)
-    assert (crop.rotation, crop.p_rotation, crop.min_tissue) == (11.0, 0.6, 0.2)
-    assert (light.brightness, light.contrast, light.p_jitter) == (0.1, 0.15, 0.7)
-    assert (light.blur, light.p_blur) == ((0.2, 1.5), 0.35)
-    assert objective.query[0].norm.splits == 2
-    assert objective.query[1].layers[0].weight.shape == (7, 6)
-    assert objective.temperature == 0.3
-
-
-def test_defaults_are_the_references():
-    config = MoCoV2.Config()
-    assert (config.dim, config.queue_size, config.temperature) == (128, 65536, 0.2)
-    assert (config.momentum, config.momentum_schedule) == (0.999, "constant")
-    assert (config.crop_size, config.crop_scale) == (224, (0.2, 1.0))
-    assert build(hidden=None).query[1].layers[0].weight.shape == (6, 6)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"temperature": 0.0},
-        {"queue_size": 0},
-        {"momentum": 1.1},
-        {"splits": 0},
-        {"crop_size": 4},
-        {"crop_scale": (0.5, 0.2)},
-        {"crop_scale": (0.0, 1.0)},
-        {"crop_scale": (0.5, 1.5)},
-        {"blur": (2.0, 0.1)},
-        {"exclude_negatives": "slice"},
-        {"queue": 3},
-    ],
-)
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(ValidationError):
-        MoCoV2.Config(**wrong)
-
-
-def test_a_batch_that_the_splits_do_not_divide_is_refused():
-    with pytest.raises(ConfigError, match="6 images on this device cannot be cut into 4"):
-        build(splits=4)(batch(6))
 
 
 def test_same_slice_is_the_anchor():
