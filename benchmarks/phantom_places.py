@@ -25,6 +25,8 @@ from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 from dbtssl.benchmark.stages import fine_tuned
 from dbtssl.data.records import Label, SliceRef
 from dbtssl.evaluation.clustered import clustered_covariance, logit_t_interval
+from dbtssl.evaluation.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.metrics import placements
 from dbtssl.inference.patches import lesion_corner, places, random_corner
 from dbtssl.training.matched_places import MatchedPlaces
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from phantom_run import PhantomRun
     from torch import nn
+
+    from dbtssl.benchmark.record import RowRecord
 
 
 LESION, BLIND, MATCHED = "lesion", "blind", "matched"
@@ -77,6 +81,12 @@ def cut(phantom: PhantomRun, seed: int = 0) -> Patches:
     return Patches(np.stack(pixels), np.array(what), np.array(kind), codes.astype(np.int64))
 
 
+def tuned(phantom: PhantomRun, record: RowRecord) -> nn.Module:
+    """The fine-tuned network of a row."""
+    folder = phantom.run.folder_of(record, "finetune")
+    return fine_tuned(phantom.rows[record.method], record.seed, folder).eval()
+
+
 def scores(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
     """Logits of patches ``(N, S, S)``."""
     with torch.inference_mode():
@@ -87,13 +97,20 @@ def scores(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.float6
 def auc(
     score: Sequence[NDArray[np.float64]], lesion: NDArray[np.bool_], patient: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Mean over seeds of the AUC of ``lesion``, patients as clusters."""
-    each, covariance = clustered_covariance(lesion, score, patient)
-    value = float(each.mean())
-    df = len(np.unique(patient[lesion])) - 1
-    variance = float(covariance.mean())
-    low, high = logit_t_interval(value, variance, df, CONFIDENCE) if 0 < value < 1 else (None, None)
-    return {"value": value, "low": low, "high": high, "seeds": each.tolist()}
+    """Mean over seeds of the AUC of ``lesion``; patients as clusters, no interval for too few of them."""
+    each = [placements(lesion, s).auc for s in score]
+    found: dict[str, Any] = {
+        "value": float(np.mean(each)),
+        "low": None,
+        "high": None,
+        "seeds": each,
+    }
+    ill, healthy = (len(np.unique(patient[part])) for part in (lesion, ~lesion))
+    if min(ill, healthy) < LEAST_PATIENTS or not 0 < found["value"] < 1:
+        return found
+    _, covariance = clustered_covariance(lesion, score, patient)
+    low, high = logit_t_interval(found["value"], float(covariance.mean()), ill - 1, CONFIDENCE)
+    return found | {"low": low, "high": high}
 
 
 def measured(patches: Patches, score: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
@@ -137,8 +154,7 @@ def main() -> None:
         for method in dict.fromkeys(r.method for r in phantom.run.record.rows):
             own = [r for r in phantom.records(method) if "finetune" in r.stages]
             if own:
-                row, folder = phantom.rows[method], phantom.run.folder_of
-                networks = (fine_tuned(row, r.seed, folder(r, "finetune")).eval() for r in own)
+                networks = (tuned(phantom, r) for r in own)
                 score = [scores(network, patches.pixels) for network in networks]
                 found[method] = measured(patches, score)
         counts = {str(w): int((patches.what == w).sum()) for w in (LESION, BLIND, MATCHED)}

@@ -45,3 +45,10 @@ def test_scores_are_those_of_the_network_in_order(places):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
     expected = network(torch.from_numpy(p.pixels)[:, None])[:, 0]
     np.testing.assert_allclose(places.scores(network, p.pixels), expected.detach(), rtol=1e-5)
+
+
+def test_too_few_patients_have_no_interval(places):
+    p = patches(places)
+    few = p._replace(patient=p.patient % 2)
+    found = places.measured(few, [np.random.default_rng(4).normal(size=len(p.what))])
+    assert all(of["low"] is None and 0 < of["value"] < 1 for of in found.values())
