@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.rows import Row
     from dbtssl.benchmark.store import Output
 
-PRETRAIN_VERSION = FINETUNE_VERSION = 2
+PRETRAIN_VERSION, FINETUNE_VERSION = 2, 3
 ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class _Place(NamedTuple):
     """A box and the middle of it: share of the breast's height, of its width from the chest wall, and of the stack."""
 
+    volume: int
     box: Box
     down: float
     out: float
@@ -44,7 +45,7 @@ class MatchedPlaces:
         self._places: dict[str, list[_Place]] = {}
         for i, volume in enumerate(slices.cohort):
             for box in volume.boxes:
-                place = _relative(box, volume, self._breast(i))
+                place = _relative(i, box, volume, self._breast(i))
                 self._places.setdefault(volume.projection, []).append(place)
         if not self._places:
             raise DataError(
@@ -55,13 +56,12 @@ class MatchedPlaces:
     def draw(self, i: int, size: int, rng: np.random.Generator) -> tuple[SliceRef, tuple[int, int]]:
         """A slice of volume ``i`` and the corner ``(y, x)`` of a patch of ``size`` pixels in it.
 
-        A box of the same projection is drawn, of any where that has none, and put at the same place of this breast, in
-        shares of its extent; the patch contains it as an abnormal one does (`lesion_corner`). Where that slice is an
-        abnormal one, the nearest normal slice is taken; every volume that is drawn from has one.
+        A box of another volume is drawn, of the same projection where there is one, and put at the same place of this
+        breast, in shares of its extent; the patch contains it as an abnormal one does (`lesion_corner`). Where that
+        slice is an abnormal one, the nearest normal slice is taken; every volume that is drawn from has one.
         """
         volume = self.slices.cohort[i]
-        own: Sequence[_Place] = self._places.get(volume.projection, ())
-        every = own or [place for found in self._places.values() for place in found]
+        every = self._candidates(i)
         place = every[int(rng.integers(len(every)))]
         breast = self._breast(i)
         normal = np.flatnonzero(~self.abnormal[i])
@@ -72,6 +72,19 @@ class MatchedPlaces:
         moved = replace(box, z=z, x=x - box.width / 2, y=y - box.height / 2)
         return SliceRef(i, z), lesion_corner(size, (moved,), z, (volume.rows, volume.columns), rng)
 
+    def _candidates(self, i: int) -> Sequence[_Place]:
+        """Places of the volume's projection, else of any; its own alone where no other volume has one.
+
+        Next to its own lesion a normal slice still shows it, smeared.
+        """
+        everywhere = [place for found in self._places.values() for place in found]
+        alike = self._places.get(self.slices.cohort[i].projection, ())
+        for places in (alike, everywhere):
+            others = [place for place in places if place.volume != i]
+            if others:
+                return others
+        return everywhere
+
     def _breast(self, volume: int) -> Rect:
         """The bounds of a volume's tissue; of the whole slice where it has none."""
         if volume not in self._breasts:
@@ -81,10 +94,10 @@ class MatchedPlaces:
         return self._breasts[volume]
 
 
-def _relative(box: Box, volume: Volume, breast: Rect) -> _Place:
+def _relative(i: int, box: Box, volume: Volume, breast: Rect) -> _Place:
     down = (box.y + box.height / 2 - breast.y0) / (breast.y1 - breast.y0)
     right = (box.x + box.width / 2 - breast.x0) / (breast.x1 - breast.x0)
-    return _Place(box, down, _from_left(right, volume), (box.z + 0.5) / volume.n_slices)
+    return _Place(i, box, down, _from_left(right, volume), (box.z + 0.5) / volume.n_slices)
 
 
 def _from_left(share: float, volume: Volume) -> float:

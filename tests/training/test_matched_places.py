@@ -84,6 +84,18 @@ def test_boxes_are_those_of_the_projection_and_of_any_where_it_has_none():
     assert corners_of(alone, 1)[:, 0].max() <= 5
 
 
+def test_a_box_of_the_volume_itself_is_taken_only_where_no_other_has_one():
+    above = Box(5, 30.0, 5.0, 4.0, 4.0, Label.CANCER)
+    below = Box(5, 30.0, 90.0, 4.0, 4.0, Label.BENIGN)
+    whole = (0, 0, ROWS, COLUMNS)
+    one = volume("a", "lcc", Label.CANCER, (above,))
+    for view in ("rcc", "rmlo"):  # of the same projection, and of the other one
+        places = places_of([one, volume("b", view, Label.BENIGN, (below,))], [whole] * 2)
+        assert corners_of(places, 0)[:, 0].min() >= 94 - SIZE
+        assert corners_of(places, 1)[:, 0].max() <= 5
+    assert corners_of(places_of([one], [whole]), 0)[:, 0].max() <= 5
+
+
 def test_a_slice_without_tissue_is_taken_whole():
     box = Box(5, 38.0, 48.0, 4.0, 4.0, Label.CANCER)
     volumes = [volume("a", "lcc", Label.CANCER, (box,)), volume("b", "lcc")]
