@@ -46,12 +46,6 @@ def kinds_of(phantom: PhantomRun, units: ScoreSet) -> NDArray[np.str_]:
     return np.array([lesion.kind if lesion else "" for lesion in planned])
 
 
-def depth_of(phantom: PhantomRun, units: ScoreSet) -> NDArray[np.float64]:
-    """The depth of each slice as a share of its stack, ``(n,)``."""
-    parts = [name.rpartition(":") for name in units.ids]
-    return np.array([(int(z) + 0.5) / phantom.planned[v].n_slices for v, _, z in parts])
-
-
 def by_kind(
     family: Mapping[str, Sequence[ScoreSet]], kinds: NDArray[np.str_], baseline: str
 ) -> dict[str, Any]:
@@ -102,8 +96,7 @@ def measured(folder: Path, against: str, *, equal_depth: bool = False) -> dict[s
         for name in names
     }
     if equal_depth:
-        depth = depth_of(phantom, family[baseline][0])
-        family = {m: [at_equal_depth(s, depth) for s in seeds] for m, seeds in family.items()}
+        family = {m: [at_equal_depth(s) for s in seeds] for m, seeds in family.items()}
     kinds = kinds_of(phantom, family[baseline][0])
     share = phantom.run.spec.share
     return {"share": share, "baseline": baseline, "kinds": by_kind(family, kinds, baseline)}

@@ -14,7 +14,7 @@ from dbtssl.benchmark.units import test_units
 from dbtssl.config import Config, canonical_json, result_fields
 from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
-from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
+from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT
 from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
 from dbtssl.evaluation.power import smallest_difference
 from dbtssl.evaluation.values import Score
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.interfaces import Level
 
-COMPARE_VERSION = 1
+COMPARE_VERSION = 2
 FILE = "comparison.json"
 BASELINE = "random-init"  # unless the specification names another row
-COMPARED = tuple(name for name in DEFAULT if name in CURVE_METRICS)
+COMPARED = (*(name for name in DEFAULT if name in CURVE_METRICS), AT_DEPTH)
 
 
 class Comparison(Config):
@@ -95,7 +95,7 @@ def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) ->
         score = Score.from_json((scored.folder / "score.json").read_text(encoding="utf-8"))
         for row in score.rows:
             if row.kind == "method" and not row.subgroup:
-                for metric in DEFAULT:
+                for metric in COMPARED:
                     known = row.values[metric].value if metric in row.values else None
                     values.setdefault((row.level, name, metric), []).append(known)
     baseline = _baseline(spec, [name for name, *_ in parts])
@@ -108,6 +108,10 @@ def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) ->
         if baseline:
             to_baseline = compare(methods, baseline, confidence=chosen.confidence)
             differences += to_baseline
+            if level == "slice":
+                differences += compare(
+                    methods, baseline, metric=AT_DEPTH, confidence=chosen.confidence
+                )
             said = smallest_difference(to_baseline, confidence=chosen.confidence).words()
             notes.append(f"{level.capitalize()} level: {said}")
         for metric in COMPARED:

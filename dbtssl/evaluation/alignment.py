@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,14 +44,7 @@ def _aligned(units: ScoreSet, name: str, first: ScoreSet, baseline: str) -> Scor
                 hint="compare rows of one evaluation set",
             )
         place = {unit: i for i, unit in enumerate(units.ids)}
-        order = np.array([place[unit] for unit in first.ids])
-        units = replace(
-            units,
-            ids=first.ids,
-            patients=units.patients[order],
-            abnormal=units.abnormal[order],
-            scores=units.scores[order],
-        )
+        units = units.taken(np.array([place[unit] for unit in first.ids]))
     mine, theirs = (np.unique(s.patients, return_inverse=True)[1] for s in (units, first))
     if (mine != theirs).any():
         raise ConfigError(

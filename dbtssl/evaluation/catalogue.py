@@ -19,6 +19,9 @@ al., Radiology 2017); 87 and 80 % are those of SIFT-DBT, section 3.1."""
 SENSITIVITY_AT = {"se@80": 0.80, "se@90": 0.90, "se@95": 0.95}
 """Specificities at which the sensitivity is read off."""
 
+AT_DEPTH = "auc-depth"
+"""AUC of slices at equal depth (`dbtssl.evaluation.equal_depth`); other units have none."""
+
 MISSED = {"workload@0": 0, "workload@1": 1, "workload@2": 2}
 """Positive patients that may be missed while normals are left out."""
 
@@ -84,6 +87,11 @@ def _workloads() -> list[Metric]:
 
 _METRICS = (
     Metric("auc", "AUC", "area under the ROC curve", default=True),
+    Metric(
+        AT_DEPTH,
+        "AUC at depth",
+        "AUC of abnormal slices against normal slices of their depth in the stack alone",
+    ),
     # NPV runs from 99.5 to 100 % at a prevalence of 1 %, so one decimal would not tell two rows apart.
     Metric("npv", "NPV", "share of normals among those called normal", decimals=2, default=True),
     Metric("nr", "NR", "normal recall: share of normals called normal (specificity)", default=True),

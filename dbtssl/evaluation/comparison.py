@@ -16,7 +16,8 @@ from dbtssl.config import Config, did_you_mean
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.alignment import same_units
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
-from dbtssl.evaluation.catalogue import SENSITIVITY_AT
+from dbtssl.evaluation.catalogue import AT_DEPTH, SENSITIVITY_AT
+from dbtssl.evaluation.equal_depth import at_equal_depth
 from dbtssl.evaluation.intervals import positive_patients
 from dbtssl.evaluation.paired import auc_differences, drawn_differences
 from dbtssl.interfaces import Level
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.curve import SpecificityRule
     from dbtssl.evaluation.paired import Paired
     from dbtssl.evaluation.units import ScoreSet
+
+
+AREAS = ("auc", AT_DEPTH)  # their variance is known, so that they are tested
+COMPARABLE = (*CURVE_METRICS, AT_DEPTH)
 
 
 class Difference(Config):
@@ -66,14 +71,15 @@ def compare(
     covariance of the mean over seeds, t with (positive patients - 1) degrees of freedom; it holds for these trainings
     only, and ``test`` says so. Holm's correction is over the comparisons of the call.
 
-    Another ``metric`` of `CURVE_METRICS` has a paired bootstrap interval and no p; ``rule`` is the protocol's, for sp@
+    ``auc-depth`` is the same of scores at equal depth (`at_equal_depth`), of slices alone. Another ``metric`` of
+    `CURVE_METRICS` has a paired bootstrap interval and no p; ``rule`` is the protocol's, for sp@
     and se@. `ConfigError` for a baseline that is not there, no seeds, a metric that cannot be compared, or sets that
     are not of the same units; `DataError` for scores that are not finite.
     """
-    if metric not in CURVE_METRICS or (rule == "nearest" and metric in SENSITIVITY_AT):
+    if metric not in COMPARABLE or (rule == "nearest" and metric in SENSITIVITY_AT):
         raise ConfigError(
-            f"{metric!r} cannot be compared under the rule {rule}.{did_you_mean(metric, CURVE_METRICS)}",
-            hint=f"choose one of: {', '.join(CURVE_METRICS)}",
+            f"{metric!r} cannot be compared under the rule {rule}.{did_you_mean(metric, COMPARABLE)}",
+            hint=f"choose one of: {', '.join(COMPARABLE)}",
         )
     family = same_units(sets, baseline)
     first = family[baseline][0]
@@ -94,9 +100,11 @@ def compare(
             if name != baseline
         ]
         return tuple(found)
+    if metric == AT_DEPTH:
+        family = {name: [at_equal_depth(s) for s in seeds] for name, seeds in family.items()}
     measured = (
         auc_differences(family, baseline)
-        if metric == "auc"
+        if metric in AREAS
         else drawn_differences(family, baseline, metric, rule)
     )
     found = [
@@ -149,7 +157,7 @@ def _fields(found: Paired, metric: str, confidence: float) -> dict[str, Any]:
         "error": found.error,
         "df": found.df,
     }
-    if metric == "auc":
+    if metric in AREAS:
         shift = abs(found.difference) / found.error if found.error else 0.0
         out["p"] = float(2 * student.sf(shift, found.df))
     return out

@@ -16,25 +16,30 @@ import numpy as np
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from dbtssl.evaluation.units import ScoreSet
 
 BANDS = 10
 
 
-def at_equal_depth(units: ScoreSet, depth: NDArray[np.float64], bands: int = BANDS) -> ScoreSet:
+def at_equal_depth(units: ScoreSet, bands: int = BANDS) -> ScoreSet:
     """``units`` with each score as the share of the normal slices of its band of depth that lie below it.
 
-    ``depth`` is ``(n,)``, slice over slices. Bands hold equally many normal slices; a tie counts one half; an abnormal
-    slice beyond all normal ones belongs to the last band. `DataError` without a normal slice.
+    Bands hold equally many normal slices, as far as equal depths allow; where that leaves one without any, the nearest
+    other one takes its place. A tie counts one half; an abnormal slice beyond all normal ones belongs to the last band.
+    `DataError` without a normal slice, and for units that have no depth.
     """
-    normal = ~units.abnormal
+    if units.depth is None:
+        raise DataError(
+            f"{units.level}s have no depth in the stack", hint="compare slices at equal depth"
+        )
+    normal, depth = ~units.abnormal, units.depth
     if not normal.any():
         raise DataError("no normal slice to compare with", hint="score slices of both classes")
     inside = np.clip(depth, depth[normal].min(), depth[normal].max())
     edges = np.quantile(depth[normal], np.linspace(0, 1, bands + 1)[1:-1])
     band = np.searchsorted(edges, inside)
+    filled = np.unique(band[normal])
+    band = filled[np.abs(band[:, None] - filled).argmin(axis=1)]
     placed = np.empty(len(depth))
     for k in np.unique(band):
         mine = band == k

@@ -21,8 +21,15 @@ from dbtssl.evaluation.calibration import (
     squared_errors,
     undo_resampling,
 )
-from dbtssl.evaluation.catalogue import CATALOGUE, MISSED, SENSITIVITY_AT, SPECIFICITY_AT
+from dbtssl.evaluation.catalogue import (
+    AT_DEPTH,
+    CATALOGUE,
+    MISSED,
+    SENSITIVITY_AT,
+    SPECIFICITY_AT,
+)
 from dbtssl.evaluation.clustered import SEED, patient_draws
+from dbtssl.evaluation.equal_depth import at_equal_depth
 from dbtssl.evaluation.intervals import (
     auc_value,
     drawn_value,
@@ -57,11 +64,12 @@ CALIBRATION = (
     "calibration-intercept",
     "ece",
 )
+NO_DEPTH = "only slices have a depth in the stack"
 PROBABILITIES = "all scores lie in [0, 1], so they are no logits"
 MEASURED = tuple(
     name
     for name in CATALOGUE
-    if name in {*CURVE_METRICS, *AT_THRESHOLD, *CALIBRATION, "prevalence"}
+    if name in {*CURVE_METRICS, AT_DEPTH, *AT_THRESHOLD, *CALIBRATION, "prevalence"}
 )
 """The metrics of `measure`, in the catalogue's order."""
 
@@ -178,6 +186,11 @@ def _curve_values(
         else:
             values[name] = drawn_value(name, number, draws[name][1:], units, protocol.confidence)
     values["auc"] = auc_value(units, protocol)
+    values[AT_DEPTH] = (
+        Value(reason=NO_DEPTH)
+        if units.depth is None
+        else auc_value(at_equal_depth(units), protocol)
+    )
     for name, missed in MISSED.items():
         if missed >= positive_patients(units):
             count = positive_patients(units)

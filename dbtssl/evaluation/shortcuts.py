@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dbtssl.evaluation.catalogue import AT_DEPTH
 from dbtssl.evaluation.units import with_volume_scores
 from dbtssl.evaluation.values import Row, Value
 
@@ -56,9 +57,9 @@ def more_frames(p: Predictions) -> NDArray[np.float64]:
     return p.n_slices.astype(np.float64)
 
 
-def near_usual_depth(p: Predictions) -> NDArray[np.float64]:
-    """Minus the distance of each slice from `USUAL_DEPTH`, as a share of the stack, one a slice."""
-    return -np.abs((p.z + 0.5) / p.n_slices[p.volume] - USUAL_DEPTH)
+def near_usual_depth(depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Minus the distance of each slice's depth from `USUAL_DEPTH`, one a slice."""
+    return -np.abs(depth - USUAL_DEPTH)
 
 
 SHORTCUTS: dict[str, Callable[[Predictions], NDArray[np.float64]]] = {
@@ -78,7 +79,9 @@ def shortcut_sets(p: Predictions, *sets: ScoreSet) -> dict[str, tuple[ScoreSet, 
         for name, shortcut in SHORTCUTS.items()
         if all(p.studies) or shortcut is not fewer_volumes
     }
-    return of_volumes | {BY_DEPTH: (replace(sets[0], scores=near_usual_depth(p)),)}
+    slices = sets[0]
+    assert slices.depth is not None, "the first are slices"
+    return of_volumes | {BY_DEPTH: (replace(slices, scores=near_usual_depth(slices.depth)),)}
 
 
 def all_normal(method: Row) -> Row:
@@ -96,6 +99,8 @@ def all_normal(method: Row) -> Row:
             "balanced-accuracy": 0.5,
             "recall-rate": 0.0,
         }
+        if method.level == "slice":
+            known[AT_DEPTH] = 0.5
         other = "a fixed rule has one operating point, sensitivity 0 %"
     else:
         known, other = {}, method.values["auc"].reason

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreSet:
-    """One score for each unit of a level: unit ids, integer ids of patients, labels and scores, all ``(n,)``."""
+    """One score for each unit of a level: unit ids, integer ids of patients, labels and scores, all ``(n,)``.
+
+    ``depth`` ``(n,)`` is where slices lie in their stacks, slice over slices; None for other units.
+    """
 
     level: Level
     ids: tuple[str, ...]
     patients: NDArray[np.int64]
     abnormal: NDArray[np.bool_]
     scores: NDArray[np.float64]
+    depth: NDArray[np.float64] | None = None
 
     @cached_property
     def evaluation_set(self) -> str:
@@ -41,9 +45,17 @@ class ScoreSet:
 
     def only(self, keep: NDArray[np.bool_]) -> ScoreSet:
         """The units of ``keep``, ``(n,)``, alone; patients keep their ids."""
-        ids = tuple(i for i, k in zip(self.ids, keep, strict=True) if k)
-        return ScoreSet(
-            self.level, ids, self.patients[keep], self.abnormal[keep], self.scores[keep]
+        return self.taken(np.flatnonzero(keep))
+
+    def taken(self, order: NDArray[np.int64]) -> ScoreSet:
+        """The units at ``order``, in that order; patients keep their ids."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in order),
+            patients=self.patients[order],
+            abnormal=self.abnormal[order],
+            scores=self.scores[order],
+            depth=None if self.depth is None else self.depth[order],
         )
 
 
@@ -86,9 +98,10 @@ def patch_features(p: Predictions) -> NDArray[np.float32] | None:
 
 
 def slice_set(p: Predictions, scores: NDArray[np.float64]) -> ScoreSet:
-    """Scores ``(S,)`` of all slices with their ids, patients and labels."""
+    """Scores ``(S,)`` of all slices with their ids, patients, labels and depths."""
     ids = tuple(f"{p.volumes[v]}:{z:04d}" for v, z in zip(p.volume, p.z, strict=True))
-    return ScoreSet("slice", ids, codes(p.patients)[p.volume], p.abnormal, scores)
+    depth = (p.z + 0.5) / p.n_slices[p.volume]
+    return ScoreSet("slice", ids, codes(p.patients)[p.volume], p.abnormal, scores, depth)
 
 
 def volume_set(p: Predictions, scores: NDArray[np.float64]) -> ScoreSet:

@@ -1,5 +1,7 @@
 """The overview of several shares of the labels: AUC by method and share, in words, in numbers and as a picture.
 
+Beside the AUC of slices as they are it has that of slices at equal depth.
+
 It takes what the table of each share says: values with their intervals, or the mean over seeds and its spread, and the
 paired difference to the baseline of the same share. Nothing is compared across shares.
 """
@@ -8,8 +10,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE
 from dbtssl.report.cells import (
     below_text,
     clean,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Table, TableRow
 
 METRIC = "auc"
+METRICS = (METRIC, AT_DEPTH)
 SHOWN: Level = "slice"  # the level of the words and of the picture; the numbers have all levels
 LABELS = ("labels", "labelled_abnormal", "labelled_normal")
 
@@ -102,10 +107,12 @@ class LabelCurves:
             "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot "
             "be told apart from the best."
         )
+        if any(_has(row, AT_DEPTH) for row in rows):
+            yield f"{CATALOGUE[AT_DEPTH].label}: {CATALOGUE[AT_DEPTH].meaning}."
         if baseline := self.baseline:
             yield (
-                f"ΔAUC is the difference to {baseline} with the same labels on the same test patients, in points, with "
-                "its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
+                f"A difference (Δ) is that to {baseline} with the same labels on the same test patients, in points, "
+                "with its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
                 "*** p < 0.001."
             )
         else:
@@ -125,12 +132,15 @@ class LabelCurves:
 
 
 def label_records(curves: LabelCurves) -> list[dict[str, Any]]:
-    """The tidy records of the AUC of every method, level and share, with the share and its patients in front."""
+    """The tidy records of both AUCs of every method, level and share, with the share and its patients in front."""
     return [
         dict(zip(LABELS, (budget.share, budget.abnormal, budget.normal), strict=True)) | record
         for budget in curves.rising
         for record in records(budget.table)
-        if record["metric"] == METRIC and record["kind"] == "method" and not record["subgroup"]
+        if record["metric"] in METRICS
+        and record["kind"] == "method"
+        and not record["subgroup"]
+        and (record["metric"] == METRIC or record["value"] is not None)
     ]
 
 
@@ -150,15 +160,25 @@ def label_json(curves: LabelCurves) -> str:
 
 
 def label_markdown(curves: LabelCurves) -> str:
-    """Methods down, shares across: the AUC at slice level, then its differences, then the runs."""
+    """Methods down, shares across: each AUC at slice level and its differences, then the runs."""
     parts = [f"## {escape(curves.heading)}", f"![{escape(curves.heading)}](labels.png)"]
-    parts += [f"### AUC, {SHOWN} level", _grid(curves, _value)]
-    if any(line.differences for b in curves.budgets for line in b.lines(SHOWN).values()):
-        parts += [f"### ΔAUC to {escape(curves.baseline)}", _grid(curves, _delta)]
+    lines = [line for budget in curves.budgets for line in budget.lines(SHOWN).values()]
+    for metric in METRICS:
+        if not any(_has(line, metric) for line in lines):
+            continue
+        label = CATALOGUE[metric].label
+        parts += [f"### {label}, {SHOWN} level", _grid(curves, partial(_value, metric))]
+        if any(metric in line.differences for line in lines):
+            heading = f"### Δ{label} to {escape(curves.baseline)}"
+            parts += [heading, _grid(curves, partial(_delta, metric))]
     parts.append("\n".join(f"* {escape(note)}" for note in curves.notes()))
     runs = ", ".join(f"[{b.name}]({b.folder}/report.html)" for b in curves.rising)
     parts.append(f"Table and report of each share: {runs}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _has(row: TableRow, metric: str) -> bool:
+    return metric in row.cells and row.cells[metric].value.value is not None
 
 
 def _grid(curves: LabelCurves, text: Callable[[TableRow], str]) -> str:
@@ -173,15 +193,15 @@ def _grid(curves: LabelCurves, text: Callable[[TableRow], str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _value(row: TableRow) -> str:
-    cell = row.cells[METRIC]
+def _value(metric: str, row: TableRow) -> str:
+    cell = row.cells[metric]
     if cell.value.value is None:
         return "failed" if row.failure else ""
-    marked = MARK[cell.rank].format(value_text(METRIC, cell.value)) + (TIED if cell.tied else "")
-    return f"{marked} {below_text(METRIC, cell)}".rstrip()
+    marked = MARK[cell.rank].format(value_text(metric, cell.value)) + (TIED if cell.tied else "")
+    return f"{marked} {below_text(metric, cell)}".rstrip()
 
 
-def _delta(row: TableRow) -> str:
-    found = row.differences.get(METRIC)
+def _delta(metric: str, row: TableRow) -> str:
+    found = row.differences.get(metric)
     text = f"{difference_text(found)}{escape(stars_text(found))} {difference_interval(found)}"
     return text.strip()

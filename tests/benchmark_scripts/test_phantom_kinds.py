@@ -1,7 +1,5 @@
 """AUC by kind of lesion, against scikit-learn and the comparison of a run's own table."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.stats import t as student
@@ -60,17 +58,3 @@ def test_too_few_patients_have_no_interval_and_say_why(kinds):
     found = kinds.by_kind(sets, kind, "mine")["lobulated"]["rows"]["theirs"]["difference"]
     assert found["low"] is None
     assert "patient" in found["reason"]
-
-
-def test_depth_is_the_middle_of_a_slice_in_its_stack(kinds):
-    sets, _ = family(np.random.default_rng(0), patients=2)
-    units = sets["mine"][0]
-    units = ScoreSet(
-        "slice",
-        ("a:0003", "b_c:0000"),
-        *(x[:2] for x in (units.patients, units.abnormal, units.scores)),
-    )
-    phantom = SimpleNamespace(
-        planned={"a": SimpleNamespace(n_slices=7), "b_c": SimpleNamespace(n_slices=2)}
-    )
-    assert kinds.depth_of(phantom, units).tolist() == [0.5, 0.25]

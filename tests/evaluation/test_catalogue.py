@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
-from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT, TASKS, Metric
+from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, TASKS, Metric
 from dbtssl.evaluation.measures import AT_THRESHOLD, CALIBRATION, MEASURED
 from dbtssl.evaluation.metrics import METRICS
 
@@ -14,7 +14,7 @@ def test_the_default_columns_are_the_papers():
 
 
 def test_everything_that_is_measured_is_in_the_catalogue():
-    measured = {*CURVE_METRICS, *AT_THRESHOLD, *CALIBRATION, "prevalence"}
+    measured = {*CURVE_METRICS, AT_DEPTH, *AT_THRESHOLD, *CALIBRATION, "prevalence"}
     assert measured == set(MEASURED)
     assert measured | set(TASKS) == set(CATALOGUE)
 

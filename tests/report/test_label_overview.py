@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dbtssl.evaluation.values import Value
 from dbtssl.report.build import build_table
 from dbtssl.report.label_budgets import (
     Budget,
@@ -20,7 +22,7 @@ from dbtssl.report.label_budgets import (
 )
 from dbtssl.report.label_files import write_label_curves
 from dbtssl.report.label_picture import _points, label_picture
-from dbtssl.report.table import PHANTOM, Compared
+from dbtssl.report.table import PHANTOM, Cell, Compared
 
 LEVELS = ("slice", "volume")
 AUCS = {0.1: {"random-init": 0.6, "moco-v2": 0.8}, 1.0: {"random-init": 0.9, "moco-v2": 0.85}}
@@ -67,6 +69,38 @@ def test_each_share_is_a_column_with_values_intervals_and_marks_of_its_own(curve
     assert cells(text, "random-init", 1) == ["", ""]
     assert "10 % are 2 and 6; 100 % are 20 and 60" in text
     assert "[10 %](labels-0.1/report.html), [100 %](labels-1/report.html)" in text
+
+
+def test_slices_at_equal_depth_have_a_table_of_their_own_where_there_is_a_depth(curves):
+    assert "AUC at depth" not in label_markdown(curves)
+    budgets = []
+    for budget in curves.budgets:
+        rows = tuple(
+            replace(
+                row,
+                cells=row.cells | {"auc-depth": Cell(Value(value=0.5 + budget.share / 10))},
+                differences=row.differences
+                | {"auc-depth": d.model_copy(update={"difference": -0.125, "low": -0.25})}
+                if (d := row.differences.get("auc"))
+                else row.differences,
+            )
+            if row.level == "slice"
+            else row
+            for row in budget.table.rows
+        )
+        table = replace(budget.table, rows=rows, metrics=("auc", "auc-depth"))
+        budgets.append(replace(budget, table=table))
+    deep = replace(curves, budgets=tuple(budgets))
+    text = label_markdown(deep)
+    assert cells(text, "moco-v2", 0) == cells(label_markdown(curves), "moco-v2", 0)
+    assert cells(text, "moco-v2", 2) == ["51.0", "60.0"]
+    assert [cell.split()[0] for cell in cells(text, "moco-v2", 3)] == [r"-12.5\*\*"] * 2
+    assert "against normal slices of their depth" in text
+    more = [r for r in label_records(deep) if r["metric"] == "auc-depth"]
+    assert {(r["level"], r["labels"], r["value"]) for r in more} == {
+        ("slice", 0.1, 51.0),
+        ("slice", 1.0, 60.0),
+    }
 
 
 def test_the_numbers_have_every_level_and_share(curves):
