@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from phantom_run import PhantomRun
+    from torch import nn
 
     from dbtssl.data.records import Box, Volume
     from dbtssl.nn.classifier import PatchClassifier
@@ -172,6 +173,23 @@ def cam(
     return _enlarged(image, mask, scale, lambda x, _: cam_grid(model, x, size, step))
 
 
+def places(
+    image: Image,
+    mask: Mask,
+    pixel: float,
+    *,
+    model: PatchClassifier,
+    place: nn.Module,
+    size: int,
+    scale: float,
+) -> Map:
+    """The head that learnt where objects were painted, at each place of the last feature map."""
+    step = _step(pixel, scale)
+    return _enlarged(
+        image, mask, scale, lambda x, _: place_grid(model.encoder, place, x, size, step)
+    )
+
+
 def windows(
     image: Image, mask: Mask, pixel: float, *, model: PatchClassifier, size: int, scale: float
 ) -> Map:
@@ -246,13 +264,29 @@ def windows_grid(
 def cam_grid(
     model: PatchClassifier, image: torch.Tensor, size: int, step: int
 ) -> tuple[Map, float, float]:
-    """The head at each place of the feature map: values, row and column of the first, step.
+    """The presence head at each place of the feature map, as `place_grid` gives it.
 
     The mean of the values over the places of a patch is the patch's logit where the encoder ends in a mean (Zhou et
-    al. 2016, equations 1 and 2); another one is refused. The slice is shifted by less than the pitch of the map to get
-    places in between, about ``step`` apart. The places of a map lie symmetric in its image.
+    al. 2016, equations 1 and 2); another one is refused.
     """
-    pitch = _pitch(model.encoder, size)
+    here, pooled = places_and_pooled(model.encoder, image)
+    if not torch.allclose(here.mean(1), pooled, rtol=1e-3, atol=1e-5):
+        raise ConfigError(
+            "the encoder's features are not the mean of its feature map, so the head has no value at a place",
+            hint="take --map windows, or --map places where the pretraining left a head of places",
+        )
+    return place_grid(model.encoder, model.head, image, size, step)
+
+
+def place_grid(
+    encoder: nn.Module, head: nn.Module, image: torch.Tensor, size: int, step: int
+) -> tuple[Map, float, float]:
+    """``head`` at each place of the feature map: values, row and column of the first, step.
+
+    The slice is shifted by less than the pitch of the map to get places in between, about ``step`` apart. The places
+    of a map lie symmetric in its image.
+    """
+    pitch = _pitch(encoder, size)
     shifts = max(1, round(pitch / step))
     while pitch % shifts:
         shifts += 1
@@ -267,16 +301,11 @@ def cam_grid(
     for dy in range(shifts):
         for dx in range(shifts):
             y, x = dy * step, dx * step
-            places, pooled = places_and_pooled(
-                model.encoder, whole[:, :, y : y + sides[0], x : x + sides[1]]
+            features, _ = places_and_pooled(
+                encoder, whole[:, :, y : y + sides[0], x : x + sides[1]]
             )
-            if not torch.allclose(places.mean(1), pooled, rtol=1e-3, atol=1e-5):
-                raise ConfigError(
-                    "the encoder's features are not the mean of its feature map, so the head has no value at a place",
-                    hint="take --map windows",
-                )
-            counts = [(side - size) // pitch + _places(model.encoder, size) for side in sides]
-            parts[dy, dx] = model.head(places)[0, :, 0].view(*counts)
+            counts = [(side - size) // pitch + _places(encoder, size) for side in sides]
+            parts[dy, dx] = head(features)[0, :, 0].view(*counts)
     out = torch.zeros([shifts * n for n in counts], dtype=torch.float64)
     for (dy, dx), part in parts.items():
         out[dy::shifts, dx::shifts] = part
@@ -401,10 +430,20 @@ def chance(slices: Sequence[LesionSlice], draws: int = CHANCE) -> Asked:
 
 
 def head_maps(
-    model: PatchClassifier, size: int, kind: str, scales: Sequence[float]
+    model: PatchClassifier,
+    place: nn.Module | None,
+    size: int,
+    kind: str,
+    scales: Sequence[float],
 ) -> dict[str, Mapper]:
-    """The maps that a head can give, by name."""
+    """The maps that the heads can give, by name: of presence, and of places where the pretraining left such a head."""
     kinds: dict[str, Callable[..., Map]] = {"cam": cam, "windows": windows}
+    if place is not None:
+        kinds = {"places": partial(places, place=place), "windows": windows}
+    if kind != "auto" and kind not in kinds:
+        raise ConfigError(
+            f"no map {kind!r} of this row: it has {', '.join(kinds)}", hint="leave --map out"
+        )
     chosen = kinds if kind == "auto" else {kind: kinds[kind]}
     return {
         f"{name} x {scale:g}": partial(make, model=model, size=size, scale=scale)
@@ -545,9 +584,9 @@ def main() -> None:
     parser.add_argument("--row", default="implants-no-labels", help="a row with a presence head")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="default: all of the row")
     parser.add_argument(
-        "--map", choices=["auto", "cam", "windows"], default="auto",
-        help="the head at places of the feature map, or on the patch round each place; default: what finds more "
-        "on validation patients",
+        "--map", choices=["auto", "places", "cam", "windows"], default="auto",
+        help="the head that learnt places (or, where none was kept, the presence head) at places of the feature map, "
+        "or the presence of the patch round each place; default: what finds more on validation patients",
     )  # fmt: skip
     parser.add_argument(
         "--scale", type=float, nargs="+", default=list(SCALES),
@@ -567,7 +606,10 @@ def main() -> None:
     models = [phantom.presence(record) for record in records]
     val = lesion_slices(phantom, phantom.data.split.val, options.val_limit)
     test = lesion_slices(phantom, phantom.data.split.test, options.limit)
-    maps = [head_maps(model, phantom.size, options.map, options.scale) for model in models]
+    maps = [
+        head_maps(model, phantom.place(record), phantom.size, options.map, options.scale)
+        for model, record in zip(models, records, strict=True)
+    ]
     name, tried = best(maps[0], val)
     sigmas = {f"sigma {s:g} mm": partial(brightness, sigma=s) for s in BRIGHT}
     sigma, tried_sigmas = best(sigmas, val)

@@ -15,7 +15,7 @@ from dbtssl.benchmark.context import Context
 from dbtssl.benchmark.dataset import Data, make_split
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.runs import Run, open_run
-from dbtssl.benchmark.stages import ENCODER, HEAD, load_weights, new_encoder
+from dbtssl.benchmark.stages import ENCODER, HEAD, PLACE, load_weights, new_encoder
 from dbtssl.config import validate
 from dbtssl.data.phantom_source import MARKER
 from dbtssl.errors import DataError, DbtsslError
@@ -85,6 +85,16 @@ class PhantomRun:
         model = PatchClassifier(self.encoder(record))
         model.head.load_state_dict(load_file(folder / HEAD))
         return model.eval()
+
+    def place(self, record: RowRecord) -> nn.Module | None:
+        """The head that told at each place of the feature map whether an object is there; None where there is none."""
+        folder = self.run.folder_of(record, "pretrain")
+        objective = self.rows[record.method].objective
+        if objective is None or not (folder / PLACE).is_file():
+            return None
+        place: nn.Module = objective.build(self.encoder(record)).place()
+        load_weights(place, folder / PLACE, record.method)
+        return place.eval()
 
     def records(self, method: str, seeds: Sequence[int] = ()) -> list[RowRecord]:
         """The records of a row, those of ``seeds`` or all; `DataError` where there is none."""

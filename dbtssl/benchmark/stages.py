@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
 
 PRETRAIN_VERSION, FINETUNE_VERSION = 2, 3
-ENCODER, HEAD, CLASSIFIER = "encoder.safetensors", "head.safetensors", "classifier.safetensors"
+ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
+HEAD, PLACE = "head.safetensors", "place.safetensors"  # of objectives that have head() and place()
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
 
 
@@ -35,7 +36,10 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
     objective_part, sampler_part, config = row.objective, row.sampler, row.pretrain
     if objective_part is None or sampler_part is None or config is None:
         raise ValueError(f"row {row.name} does no pretraining")
-    has_head = hasattr(registry().load("objective", objective_part.name), "head")
+    learnt = registry().load("objective", objective_part.name)
+    beside = {
+        file: name for file, name in ((HEAD, "head"), (PLACE, "place")) if hasattr(learnt, name)
+    }
 
     def run(folder: Path) -> None:
         from dbtssl.training.pretrain import PretrainConfig, pretrain
@@ -58,8 +62,8 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             monitor=ctx.monitor(f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
-        if has_head:
-            _save(objective.head(), folder / HEAD)
+        for file, name in beside.items():
+            _save(getattr(objective, name)(), folder / file)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
 
     return Stage(
@@ -74,7 +78,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             "seed": seed,
         },
         parents=ctx.data.key(),
-        outputs=(ENCODER, *((HEAD,) if has_head else ()), "result.json"),
+        outputs=(ENCODER, *beside, "result.json"),
         run=run,
         scratch=(PRETRAIN_CHECKPOINT,),
     )

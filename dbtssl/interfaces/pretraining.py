@@ -37,7 +37,9 @@ class Objective(Protocol):
     ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
 
     An objective that learns to tell something abnormal without labels may have a method ``head() -> nn.Linear``: one
-    logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`.
+    logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`. One that learns
+    where may have ``place() -> nn.Module``: from the encoder's places ``(B, P, C)`` (`places_and_pooled`) to logits
+    ``(B, P, 1)``. It is kept as well, for maps.
 
     An objective that can tell a collapse may have a method ``collapsed(means: Mapping[str, float]) -> str``. It is
     asked at the end of each epoch, with the epoch's means of what ``Step.logs`` names: one sentence that says what has

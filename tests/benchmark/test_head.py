@@ -1,4 +1,4 @@
-"""The logit that an objective learns without labels: kept beside the encoder, and handed to the fine-tuner."""
+"""What an objective learns without labels beside its encoder: a logit for the fine-tuner, and a head of places."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from dbtssl.benchmark.stages import (
     CLASSIFIER,
     ENCODER,
     HEAD,
+    PLACE,
     finetune_stage,
+    load_weights,
+    new_encoder,
     pretrain_stage,
 )
 from dbtssl.benchmark.store import Store
 from dbtssl.config import validate
 from dbtssl.data.split import Split
 from dbtssl.data.store import PreparedDataset
+from dbtssl.nn.feature_map import places_and_pooled
 from dbtssl.testing.toy_slices import toy_labelled
 
 SPEC = {
@@ -59,6 +63,17 @@ def test_an_objective_with_a_head_leaves_it_beside_its_encoder(made):
     width = load_file(done["implants-no-labels"].folder / ENCODER)["layer5.0.weight"].shape[0]
     assert {k: tuple(v.shape) for k, v in head.items()} == {"weight": (1, width), "bias": (1,)}
     assert not (done["moco-v2"].folder / HEAD).exists()
+
+
+def test_a_head_of_places_is_kept_and_gives_a_logit_for_each_place(made):
+    _, _, rows, done = made
+    row = rows["implants-no-labels"]
+    encoder = new_encoder(row, 0)
+    head = row.objective.build(encoder).place()
+    load_weights(head, done[row.name].folder / PLACE, row.name)
+    places, _ = places_and_pooled(encoder, torch.rand(2, 1, 64, 64))
+    assert head(places).shape == (*places.shape[:2], 1)
+    assert not (done["moco-v2"].folder / PLACE).exists()
 
 
 def test_the_fine_tuner_finds_it(made):

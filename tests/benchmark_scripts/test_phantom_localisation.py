@@ -61,7 +61,7 @@ def lesion_slice(
     )
 
 
-@pytest.mark.parametrize("kind", ["cam", "windows"])
+@pytest.mark.parametrize("kind", ["cam", "windows", "places"])
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_a_map_of_a_slope_is_the_slope_itself(localisation, monkeypatch, kind, scale):
     """The mean of a linear function over any window is its value in the middle."""
@@ -70,7 +70,9 @@ def test_a_map_of_a_slope_is_the_slope_itself(localisation, monkeypatch, kind, s
     image = (0.01 * y + 0.003 * x).astype(np.float32)
     mask = np.ones(image.shape, bool)
     make = getattr(localisation, kind)
-    found = make(image, mask, 1.0, model=classifier(Pooled()), size=8, scale=scale)
+    model = classifier(Pooled())
+    beside = {"place": model.head} if kind == "places" else {}
+    found = make(image, mask, 1.0, model=model, size=8, scale=scale, **beside)
     inner = (slice(10, -10), slice(10, -10))
     assert found.shape == image.shape
     assert found[inner] == pytest.approx((2 * image + 0.5)[inner], abs=1e-5)
@@ -108,6 +110,30 @@ def test_the_feature_map_of_cnn7_has_a_pitch_of_16_pixels(localisation):
 def test_a_head_on_maxima_has_no_value_at_a_place(localisation):
     with pytest.raises(ConfigError, match="not the mean"), torch.inference_mode():
         localisation.cam_grid(classifier(Highest()), torch.rand(1, 1, 40, 40), 8, 4)
+
+
+def test_a_head_of_places_has_one_whatever_the_encoder_ends_in(localisation):
+    image = torch.rand(1, 1, 40, 40)
+    with torch.inference_mode():
+        values, first, step = localisation.place_grid(Highest(), nn.Identity(), image, 8, 4)
+    assert step == 4
+    at = [int(first + step * k + 0.5) for k in range(2, 8)]  # a place is the mean of 4 x 4 pixels
+    means = nn.functional.avg_pool2d(image, 4, 1)[0, 0]
+    expected = means[[a - 2 for a in at]][:, [a - 2 for a in at]]
+    assert values[2:8, 2:8] == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+def test_the_maps_of_a_row_are_those_of_the_heads_that_it_left(localisation):
+    model = classifier(Pooled())
+
+    def names(place, kind="auto"):
+        return list(localisation.head_maps(model, place, 8, kind, [1.0, 1.5]))
+
+    assert names(None) == ["cam x 1", "cam x 1.5", "windows x 1", "windows x 1.5"]
+    assert names(nn.Identity()) == ["places x 1", "places x 1.5", "windows x 1", "windows x 1.5"]
+    assert names(nn.Identity(), "places") == ["places x 1", "places x 1.5"]
+    with pytest.raises(ConfigError, match="no map 'places' of this row"):
+        names(None, "places")
 
 
 def test_spots_are_the_peaks_that_skimage_finds(localisation):

@@ -12,6 +12,7 @@ from dbtssl_implants.decoys import paint_decoys
 from dbtssl_implants.jitter import cut_windows, windows
 from dbtssl_implants.paint import paint
 from dbtssl_implants.streams import NOISE
+from dbtssl_implants.stretch import stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dbtssl.api import Batch
     from dbtssl_implants.decoys import Decoys
     from dbtssl_implants.objects import Objects
+    from dbtssl_implants.stretch import Stretches
 
 ANCHOR, POSITIVE = 0, 1
 CROPS = 4  # of a pair: both slices clean, both painted
@@ -33,6 +35,7 @@ class Crops:
 
     draw: Callable[[torch.Tensor, torch.Tensor], Objects]
     draw_decoys: Callable[[torch.Tensor, torch.Tensor], Decoys] | None
+    draw_stretches: Callable[[torch.Tensor, torch.Tensor], Stretches] | None
     height_mm: float
     slice_mm: float
     noise: float
@@ -54,10 +57,15 @@ class Crops:
         decoys = self.draw_decoys(batch.tissue[ANCHOR], seeds) if self.draw_decoys else None
         if decoys is not None:
             decoys = replace(decoys, amplitude=decoys.amplitude * visibility)
+        stretches = (
+            self.draw_stretches(batch.tissue[ANCHOR], seeds) if self.draw_stretches else None
+        )
         clean, painted, masks = [], [], []
         for view in (ANCHOR, POSITIVE):
             image, tissue = batch.views[view], batch.tissue[view]
             pixel = batch.needed("pixel")[view] * self.height_mm  # in slice heights before
+            if stretches is not None:
+                image = stretch(image, tissue, stretches, pixel)
             if decoys is not None:
                 height = self._height(batch, view, decoys.depth)
                 image = paint_decoys(image, tissue, decoys, pixel, height)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
+from dbtssl_implants.displace import offsets
 from dbtssl_implants.objects import centres, which
-from dbtssl_implants.paint import focus, offsets, smear, spread
+from dbtssl_implants.paint import focus, smear, spread
 from dbtssl_implants.streams import DECOYS, Draws
 
 KINDS = ("cyst", "node", "vessel", "calcification")

@@ -36,7 +36,8 @@ from dbtssl_implants.decoys import draw_decoys
 from dbtssl_implants.dense import matched_places
 from dbtssl_implants.mining import presence_loss
 from dbtssl_implants.nt_xent import nt_xent
-from dbtssl_implants.objects import KINDS, draw
+from dbtssl_implants.objects import KINDS, PULLS, draw
+from dbtssl_implants.stretch import draw_stretches
 from dbtssl_implants.twins import twin_contrast
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ class Implants(nn.Module):
             ge=0,
             le=1,
             description="share of spots with a harmless thing (cyst, node, vessel, calcifications) in all crops",
+        )
+        stretched: float = Field(
+            default=0.0,
+            ge=0,
+            le=1,
+            description="share of spots whose tissue is stretched along a line in all crops, which is harmless",
         )
         hardest: float = Field(
             default=1.0,
@@ -159,6 +166,7 @@ class Implants(nn.Module):
         easy: float,
         p_dark: float,
         decoys: float,
+        stretched: float,
         hardest: float,
         height_mm: float,
         slice_mm: float,
@@ -193,6 +201,9 @@ class Implants(nn.Module):
             partial(draw, weights=kinds, radius=radius, amplitude=amplitude, p_dark=p_dark),
             partial(draw_decoys, share=decoys, radius=radius, amplitude=amplitude)
             if decoys
+            else None,
+            partial(draw_stretches, share=stretched, radius=radius, pull=PULLS)
+            if stretched
             else None,
             height_mm=height_mm,
             slice_mm=slice_mm,
@@ -252,6 +263,10 @@ class Implants(nn.Module):
     def encoder(self) -> nn.Module:
         """The encoder without the heads."""
         return self.network
+
+    def place(self) -> nn.Module:
+        """The mask head: places ``(B, P, C)`` of the feature map to the logit of an object there, ``(B, P, 1)``."""
+        return self.place_head
 
     def head(self) -> nn.Linear:
         """The presence head: a linear logit on the encoder's features, learnt without a label."""

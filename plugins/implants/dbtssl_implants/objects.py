@@ -16,8 +16,10 @@ from dbtssl_implants.streams import OBJECTS, Draws
 KINDS = ("blob", "spiculated", "rays", "warp", "foreign", "distortion")
 BLOB, SPICULATED, RAYS, WARP, FOREIGN, DISTORTION = range(len(KINDS))
 HARMONICS = 4  # of a blob's outline, from the second on
-SPIKES = 5  # sinusoids whose peaks are the rays
-TIGHTER = 2.0  # times the pull of a warp that a distortion has; from e^(3/2) / 2 = 2.24 in all tissue would fold over
+MOST_RAYS = 40
+TIGHTER = 1.5  # times the pull of a warp that a distortion has; from e^(3/2) / 2 = 2.24 in all tissue would fold over
+PULLS = (0.15, 0.9)  # of what is painted, the weakest and the strongest
+LARGER = 1.45  # boxes of distortions have a median side of 25.6 mm, those of masses of 17.7 (BCS-DBT, training boxes)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Objects:
 
     ``y`` and ``x`` are the centre in view pixels; ``radius``, ``edge`` and ``depth`` (of the centre above the anchor
     slice) are mm. ``amplitude`` is in standard deviations of the view's tissue and may be negative. ``on`` is false
-    where the view has no tissue to paint into.
+    where the view has no tissue to paint into. ``ray`` is the strength of each ray, 0 where there is none; its length
+    is in radii from the centre, its half width at the root mm; ``ray_bend`` is by how many radians all have turned
+    where the longest one ends.
     """
 
     kind: torch.Tensor
@@ -40,13 +44,14 @@ class Objects:
     turn: torch.Tensor
     amplitude: torch.Tensor
     pull: torch.Tensor
+    grip: torch.Tensor
     wobble: torch.Tensor
     wobble_phase: torch.Tensor
-    spike: torch.Tensor
-    spike_phase: torch.Tensor
-    spike_count: torch.Tensor
-    spike_reach: torch.Tensor
-    spike_width: torch.Tensor
+    ray: torch.Tensor
+    ray_angle: torch.Tensor
+    ray_length: torch.Tensor
+    ray_width: torch.Tensor
+    ray_bend: torch.Tensor
 
 
 def draw(
@@ -69,31 +74,34 @@ def draw(
     size = draws.log_between(*radius)
     fade = torch.tensor([0.2, 0.15, 0.1, 0.1], device=seeds.device)  # later harmonics are weaker
     kind = which(weights, between(0.0, 1.0))
+    size = torch.where(kind == DISTORTION, LARGER * size, size)
+    count = between(8.0, MOST_RAYS + 1.0)[:, None].floor()
     return Objects(
         kind=kind,
         on=on,
         y=y,
         x=x,
         radius=size,
-        edge=between(0.5, 2.3),
+        edge=torch.minimum(draws.log_between(0.5, 6.0), 0.6 * size),
         depth=between(-1.0, 1.0) * size,
         aspect=between(-0.4, 0.4).exp(),
         turn=between(0.0, 2.0 * math.pi),
         amplitude=torch.where(happens(p_dark), -1.0, 1.0) * between(*amplitude),
-        pull=_pull(kind, between(0.25, 0.7), happens(0.2)),
+        pull=_pull(kind, between(0.15, 0.6), happens(0.2)),
+        grip=between(1.2, 2.4),
         wobble=between(-1.0, 1.0, HARMONICS) * fade,
         wobble_phase=between(0.0, 2.0 * math.pi, HARMONICS),
-        spike=between(-1.0, 1.0, SPIKES),
-        spike_phase=between(0.0, 2.0 * math.pi, SPIKES),
-        spike_count=between(5.0, 19.0, SPIKES).floor(),
-        spike_reach=between(1.3, 2.8),
-        spike_width=between(0.2, 0.9),
+        ray=between(0.3, 1.0, MOST_RAYS) * (torch.arange(MOST_RAYS, device=seeds.device) < count),
+        ray_angle=between(0.0, 2.0 * math.pi, MOST_RAYS),
+        ray_length=between(1.2, 2.8, MOST_RAYS),
+        ray_width=between(0.6, 1.8, MOST_RAYS),
+        ray_bend=between(-0.5, 0.5),
     )
 
 
 def _pull(kind: torch.Tensor, strength: torch.Tensor, pushed: torch.Tensor) -> torch.Tensor:
     """What a warp draws in or pushes away; a distortion always draws in, and more."""
-    either = torch.where(pushed, -strength, strength)
+    either = torch.where(pushed & (kind == WARP), -strength, strength)
     return torch.where(kind == DISTORTION, TIGHTER * strength, either)
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional as F
 
 from dbtssl.api import gather, rank
-from dbtssl_implants.objects import DISTORTION, FOREIGN, RAYS, SPICULATED, WARP, Objects
+from dbtssl_implants.displace import displaced, offsets
+from dbtssl_implants.objects import BLOB, DISTORTION, FOREIGN, RAYS, SPICULATED, WARP, Objects
+from dbtssl_implants.rays import ray_shapes
 
 SWEEP = 2.0 * math.tan(math.radians(7.5))  # mm of smear for a mm out of focus (Hologic: 15 degrees)
 SMOOTHEST = 1e-4
+BRIGHTER = 2.0  # a ray than a blob: a thin line of the same contrast could hardly be seen
 
 
 def paint(
@@ -29,35 +31,36 @@ def paint(
     """``images`` ``(B, 1, S, S)`` with one object each, and its soft mask of the same shape, in [0, 1].
 
     ``tissue`` is bool of the same shape, ``pixel`` ``(B, 2)`` the height and width of a view pixel in mm, ``height``
-    ``(B,)`` how far the view's slice lies above the anchor's in mm. Nothing is painted into air.
+    ``(B,)`` how far the view's slice lies above the anchor's in mm. Nothing is painted into air. The mask is of the
+    middle: of rays and pulls a bell round their centre, so that a place is not where a ray ends.
     """
     smeared = smear(objects.radius, objects.depth, height)
-    blob, rays, reach, dy, dx = _shapes(images.shape, objects, pixel, smeared)
-    inside = tissue[:, 0].float()
-    kind, on = objects.kind[:, None, None], objects.on[:, None, None].float()
+    blob, rays, bell, dy, dx = _shapes(images.shape, objects, pixel, smeared)
+    before, inside = images[:, 0], tissue[:, 0] & objects.on[:, None, None]
     sharp = focus(objects.radius, smeared)[:, None, None]
-    shape = torch.where(kind == SPICULATED, torch.maximum(blob, 0.8 * rays), blob)
-    shape = torch.where(kind == RAYS, rays, shape) * inside * on
-    bell = torch.exp(-(reach**2)) * inside * on
-    amount = objects.amplitude * spread(images, tissue)
-    bright = images[:, 0] + amount[:, None, None] * shape * sharp
+    amount = (objects.amplitude * spread(images, tissue))[:, None, None]
+
+    def of(*kinds: int) -> torch.Tensor:
+        wanted = torch.tensor(kinds, device=objects.kind.device)
+        return torch.isin(objects.kind, wanted)[:, None, None] & inside
+
     pulled = _pull(images, objects, pixel, dy, dx, sharp)
-    other, there = _others(images, inside)
-    shape = torch.where(kind == FOREIGN, shape * there, shape)
-    cover = shape * sharp
-    out = torch.where(kind == FOREIGN, images[:, 0] * (1.0 - cover) + other * cover, bright)
-    moved = images[:, 0] + (pulled - images[:, 0]) * inside * on
-    out = torch.where(kind == WARP, moved, out)
-    rayed = moved + amount[:, None, None] * rays * inside * on * sharp
-    out = torch.where(kind == DISTORTION, rayed, out)
-    mask = torch.where((kind == WARP) | (kind == DISTORTION), bell, shape) * sharp
-    return out.clamp(0.0, 1.0)[:, None], mask[:, None]
+    out = torch.where(of(WARP, SPICULATED, DISTORTION), pulled, before)
+    light = torch.maximum(
+        blob * of(BLOB, SPICULATED), BRIGHTER * rays * of(RAYS, SPICULATED, DISTORTION)
+    )
+    out = out + amount * light * sharp
+    other, there = _others(images, tissue[:, 0].float())
+    cover = blob * sharp * there * of(FOREIGN)
+    out = out * (1.0 - cover) + other * cover
+    shape = blob * of(BLOB, SPICULATED) + bell * of(RAYS, WARP, DISTORTION)
+    return out.clamp(0.0, 1.0)[:, None], (shape * sharp + cover)[:, None]
 
 
 def _shapes(
     size: torch.Size, o: Objects, pixel: torch.Tensor, smeared: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Blob and rays in [0, 1], distance from the centre in radii, and the offsets in mm; each ``(B, S, S)``."""
+    """Blob, rays and a bell round the centre in [0, 1], and the offsets from it in mm; each ``(B, S, S)``."""
 
     def each(x: torch.Tensor) -> torch.Tensor:
         return x[:, None, None]
@@ -75,29 +78,8 @@ def _shapes(
         for k in range(o.wobble.shape[1])
     )
     blob = torch.sigmoid((radius * outline - r) / each(o.edge) * 2.0)
-    waves = sum(
-        each(o.spike[:, k])
-        * torch.cos(each(o.spike_count[:, k]) * angle + each(o.spike_phase[:, k]))
-        for k in range(o.spike.shape[1])
-    )
-    length = radius * each(o.spike_reach)
-    rays = (
-        torch.sigmoid((waves - each(o.spike_width)) * 6.0)
-        * (1.0 - r / length).clamp_min(0.0).sqrt()
-        * torch.sigmoid((length - r) * 2.0)
-    )
-    return blob, rays, r / radius, dy, dx
-
-
-def offsets(
-    size: torch.Size, y: torch.Tensor, x: torch.Tensor, pixel: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far pixels of views of ``size`` lie below and right of ``y`` and ``x`` ``(B,)``, mm, each ``(B, S, S)``."""
-    rows = torch.arange(size[-2], device=pixel.device, dtype=torch.float32)
-    columns = torch.arange(size[-1], device=pixel.device, dtype=torch.float32)
-    dy = (rows[None, :, None] - y[:, None, None]) * pixel[:, :1, None]
-    dx = (columns[None, None] - x[:, None, None]) * pixel[:, 1:, None]
-    return dy.expand(-1, -1, size[-1]), dx.expand(-1, size[-2], -1)
+    rays = ray_shapes(o, angle, r, pixel.mean(dim=1))
+    return blob, rays, torch.exp(-((r / radius) ** 2)), dy, dx
 
 
 def _pull(
@@ -109,13 +91,9 @@ def _pull(
     focus: torch.Tensor,
 ) -> torch.Tensor:
     """Images ``(B, S, S)`` whose tissue is drawn towards the centre, or for a negative pull away from it."""
-    rows, columns = images.shape[-2:]
-    bell = torch.exp(-(dy * dy + dx * dx) / (1.4 * o.radius[:, None, None]) ** 2)
+    bell = torch.exp(-(dy * dy + dx * dx) / ((o.grip * o.radius)[:, None, None]) ** 2)
     move = o.pull[:, None, None] * bell * focus
-    y = torch.arange(rows, device=images.device)[None, :, None] + move * dy / pixel[:, :1, None]
-    x = torch.arange(columns, device=images.device)[None, None] + move * dx / pixel[:, 1:, None]
-    grid = torch.stack(((2.0 * x + 1.0) / columns - 1.0, (2.0 * y + 1.0) / rows - 1.0), dim=-1)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)[:, 0]
+    return displaced(images, move * dy / pixel[:, :1, None], move * dx / pixel[:, 1:, None])[:, 0]
 
 
 def _others(images: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

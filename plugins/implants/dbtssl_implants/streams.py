@@ -18,6 +18,7 @@ WINDOWS = range(132, 148)
 DECOYS = range(148, 180)
 NOISE = 180  # and the next, as `normal` takes two
 PLACES = range(182, 184)
+STRETCHES = range(184, 192)
 
 
 class Draws:

@@ -34,6 +34,7 @@ def one_object(n=1, size=64, **changes):
         "wobble": torch.zeros_like(drawn.wobble),
         "edge": torch.full((n,), 0.1),
         "depth": torch.zeros(n),
+        "grip": torch.full((n,), 1.4),
     }
     return replace(drawn, **(plain | changes))
 

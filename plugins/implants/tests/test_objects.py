@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 import torch
 from dbtssl_implants.jitter import windows
-from dbtssl_implants.objects import KINDS, Objects, draw
+from dbtssl_implants.objects import DISTORTION, KINDS, LARGER, MOST_RAYS, TIGHTER, Objects, draw
 
 from dbtssl.api import Photometry
 from dbtssl.views.photometry import photometry
@@ -68,8 +68,11 @@ def test_kinds_signs_and_sizes_follow_their_rules():
     assert size.max() <= 2.0
     assert within(int((size < 1.25).sum()), n, 0.5)
     assert o.radius.min() >= 3.0
-    assert o.radius.max() <= 12.0
-    assert within(int((o.radius < 6.0).sum()), n, 0.5)  # log-uniform: half lie below sqrt(3 * 12)
+    plain = o.radius[o.kind != DISTORTION]
+    assert plain.max() <= 12.0
+    assert within(
+        int((plain < 6.0).sum()), len(plain), 0.5
+    )  # log-uniform: half lie below sqrt(3 * 12)
     assert bool((o.depth.abs() <= o.radius).all())
 
 
@@ -85,8 +88,28 @@ def test_the_same_seed_gives_the_same_objects():
 def test_a_distortion_always_draws_in_and_more_than_a_warp():
     one = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     warp, distortion = (drawn(half_breast(400), weights=w).pull for w in (WARPS, one))
-    assert torch.equal(distortion, 2.0 * warp.abs())
+    assert torch.allclose(distortion, TIGHTER * warp.abs())
     assert warp.min() < 0 < distortion.min()
+
+
+def test_a_distortion_is_larger_as_boxes_of_distortions_are():
+    one = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    warp, distortion = (drawn(half_breast(400), weights=w) for w in (WARPS, one))
+    assert torch.allclose(distortion.radius, LARGER * warp.radius)
+    assert torch.allclose(distortion.depth, LARGER * warp.depth)
+
+
+def test_spiculated_masses_draw_in_and_never_push():
+    assert drawn(half_breast(400), weights=(0.0, 1.0, 0.0, 0.0, 0.0, 0.0)).pull.min() > 0
+
+
+def test_objects_have_from_eight_to_all_rays_and_no_edge_is_wider_than_they_are():
+    o = drawn(half_breast(2000))
+    count = (o.ray > 0).sum(dim=1)
+    assert (int(count.min()), int(count.max())) == (8, MOST_RAYS)
+    assert o.ray[o.ray > 0].min() >= 0.3
+    assert bool((o.edge <= 0.6 * o.radius + 1e-6).all())
+    assert (o.edge.min() < 0.6) & (o.edge.max() > 4.0)
 
 
 @pytest.mark.parametrize("kind", range(len(KINDS)))

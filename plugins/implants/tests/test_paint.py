@@ -4,18 +4,27 @@ import math
 
 import pytest
 import torch
-from dbtssl_implants.objects import BLOB, DISTORTION, FOREIGN, KINDS, RAYS, SPICULATED, WARP
-from dbtssl_implants.paint import SWEEP, paint
+from dbtssl_implants.objects import (
+    BLOB,
+    DISTORTION,
+    FOREIGN,
+    KINDS,
+    MOST_RAYS,
+    RAYS,
+    SPICULATED,
+    WARP,
+)
+from dbtssl_implants.paint import BRIGHTER, SWEEP, paint
 
 from .conftest import one_object
 
 SIZE = 64
 EIGHT_RAYS = {
-    "spike": torch.ones(1, 5),
-    "spike_phase": torch.zeros(1, 5),
-    "spike_count": torch.full((1, 5), 8.0),
-    "spike_reach": torch.tensor([2.5]),
-    "spike_width": torch.tensor([0.5]),
+    "ray": (torch.arange(MOST_RAYS) < 8).float()[None],
+    "ray_angle": torch.arange(MOST_RAYS)[None] * (math.pi / 4),
+    "ray_length": torch.full((1, MOST_RAYS), 2.5),
+    "ray_width": torch.full((1, MOST_RAYS), 1.0),
+    "ray_bend": torch.zeros(1),
 }
 
 
@@ -85,7 +94,11 @@ def test_every_kind_changes_the_view_where_its_mask_is_and_nowhere_else(k):
     out, mask = painted(objects, images)
     changed = (out - images).abs()
     assert changed[mask > 0.5].mean() > 0.01
-    assert changed[mask < 1e-4].max() < 0.02  # a pull reaches a little further than its mask
+    y, x = torch.meshgrid(*[torch.arange(SIZE) - (SIZE - 1) / 2] * 2, indexing="ij")
+    away = torch.hypot(y, x).expand(2, 1, -1, -1)
+    assert changed[away > 8.0 * 3.5].max() < 0.02  # rays are at most 2.8 radii long
+    if k in (BLOB, FOREIGN):
+        assert changed[mask < 1e-4].max() < 1e-4
 
 
 @pytest.mark.parametrize("k", range(len(KINDS)))
@@ -97,12 +110,24 @@ def test_an_object_that_is_off_changes_nothing(k):
     assert not mask.any()
 
 
-def test_spiculated_is_blob_and_rays():
-    _, blob = painted(one_object(kind=kind(BLOB), **EIGHT_RAYS))
-    _, rays = painted(one_object(kind=kind(RAYS), **EIGHT_RAYS))
-    _, both = painted(one_object(kind=kind(SPICULATED), **EIGHT_RAYS))
-    assert torch.allclose(both, torch.maximum(blob, 0.8 * rays))
-    assert bool((rays[blob < 0.01] > 0.5).any())
+def test_spiculated_is_blob_and_brighter_rays_on_tissue_that_is_drawn_in():
+    images, pull = texture(), torch.tensor([0.5])
+    out, mask = painted(one_object(kind=kind(SPICULATED), pull=pull, **EIGHT_RAYS), images)
+    drawn, _ = painted(one_object(kind=kind(WARP), pull=pull, **EIGHT_RAYS), images)
+    blob, of_blob = painted(one_object(kind=kind(BLOB), **EIGHT_RAYS), images)
+    rays, _ = painted(one_object(kind=kind(RAYS), **EIGHT_RAYS), images)
+    assert torch.allclose(out, drawn + torch.maximum(blob, rays) - images, atol=1e-6)
+    assert torch.equal(mask, of_blob)
+
+
+def test_rays_are_brighter_than_a_blob_and_reach_beyond_their_mask():
+    images = texture()
+    out, mask = painted(one_object(kind=kind(RAYS), **EIGHT_RAYS), images)
+    added = (out - images) / images.std(correction=0)
+    assert BRIGHTER * 0.8 < added.max() <= BRIGHTER
+    assert bool((added[mask < 0.05] > 0.5).any())
+    y, x = torch.meshgrid(*[torch.arange(SIZE) - (SIZE - 1) / 2] * 2, indexing="ij")
+    assert torch.allclose(mask[0, 0], torch.exp(-(y**2 + x**2) / 64), atol=1e-3)
 
 
 def test_a_pull_draws_tissue_towards_the_centre():
