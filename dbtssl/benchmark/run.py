@@ -40,7 +40,8 @@ class Line:
 class Scored:
     """A row and a seed with the key of its score stage; ``failure`` says why there is none.
 
-    ``stages`` maps the stages before it (pretrain, finetune, predict) to their keys.
+    ``stages`` maps the stages before it (pretrain, finetune, predict) to their keys; of a row that failed those that
+    were done.
     """
 
     row: Row
@@ -142,7 +143,7 @@ def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved)
                     if name != "pretrain" or row.objective:
                         executor.later(name, _label(spec, name, row, seed))
             else:
-                scored.append(_row(executor, ctx, row, seed, resolved))
+                scored.append(_row(executor, ctx, row, seed, resolved, {}))
     if len(resolved.rows) > 1:
         if scored and all(x.score and executor.store.open("score", x.score) for x in scored):
             _compare(executor, spec, scored)
@@ -150,14 +151,16 @@ def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved)
             executor.later("compare", stage_label(spec, "all rows"))
 
 
-def _row(executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved) -> Scored:
+def _row(
+    executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved, keys: dict[str, str]
+) -> Scored:
     pretrained: Output | None = None
     epochs: int | None = None
-    keys: dict[str, str] = {}
 
     def get(stage: Stage) -> Output | None:
+        found = executor.get(stage)
         keys[stage.name] = stage.key
-        return executor.get(stage)
+        return found
 
     def later(name: str) -> None:
         executor.later(name, _label(ctx.spec, name, row, seed))
@@ -217,13 +220,14 @@ def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
     return stage.key
 
 
-def _guarded(row: Row, seed: int, work: Callable[[], Scored]) -> Scored:
-    """A method that fails becomes a row that says so; bad data and a full disk end the run."""
+def _guarded(row: Row, seed: int, work: Callable[[dict[str, str]], Scored]) -> Scored:
+    """A method that fails becomes a row that says so, and keeps what was done; bad data and a full disk end the run."""
+    done: dict[str, str] = {}
     try:
-        return work()
+        return work(done)
     except (PluginError, TrainingError) as exc:
-        return Scored(row, seed, failure=exc.message, error=exc)
+        return Scored(row, seed, stages=done, failure=exc.message, error=exc)
     except (DbtsslError, OSError):
         raise
     except Exception as exc:
-        return Scored(row, seed, failure=f"{type(exc).__name__}: {exc}", error=exc)
+        return Scored(row, seed, stages=done, failure=f"{type(exc).__name__}: {exc}", error=exc)

@@ -163,7 +163,7 @@ def test_truncated_dicom(refuse, tree, share):
 def test_a_method_that_diverges_is_a_row_and_the_others_are_kept(tree, tmp_path, capsys):
     spec = SPEC.replace('["random-init"]', '["random-init", "wild"]')
     (tmp_path / "toy.toml").write_text(
-        spec + '[method.wild]\nmethod = "random-init"\nfinetune = { lr = 1e30 }\n'
+        spec + '[tasks]\n[method.wild]\nmethod = "random-init"\nfinetune = { lr = 1e30 }\n'
     )
     args = ["benchmark", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "runs")]
     with pytest.raises(SystemExit) as left:
@@ -174,8 +174,14 @@ def test_a_method_that_diverges_is_a_row_and_the_others_are_kept(tree, tmp_path,
     assert "diverged in epoch 1" in printed.err
     assert "_refuse_divergence" in printed.err  # --debug shows where
     rows = json.loads((tmp_path / "runs" / "toy" / "table.json").read_text())["rows"]
-    failed = {row["method"]: bool(row["failure"]) for row in rows if row["kind"] == "method"}
-    assert failed == {"random-init": False, "wild": True}
+    tuned, frozen = (
+        {r["method"]: r for r in rows if r["kind"] == "method" and r["frozen"] == f}
+        for f in (False, True)
+    )
+    assert {m: bool(r["failure"]) for m, r in tuned.items()} == {"random-init": False, "wild": True}
+    # what was found before fine-tuning stays; both have the same random weights
+    assert not frozen["wild"]["failure"]
+    assert frozen["wild"]["cells"] == frozen["random-init"]["cells"]
 
 
 def test_a_prepared_set_is_not_asked_for_other_settings(refuse, tree, tmp_path):
