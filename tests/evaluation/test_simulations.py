@@ -13,9 +13,12 @@ from scipy.stats import norm
 
 from dbtssl.evaluation.clustered import delong_covariance
 from dbtssl.evaluation.comparison import compare
+from dbtssl.evaluation.equal_depth import at_equal_depth
+from dbtssl.evaluation.intervals import auc_value
 from dbtssl.evaluation.measures import measure
 from dbtssl.evaluation.power import smallest_difference
 from dbtssl.evaluation.protocol import STRICT
+from dbtssl.evaluation.units import ScoreSet
 
 pytestmark = pytest.mark.slow
 SHIFT = np.sqrt(2) * norm.ppf(0.9)  # AUC 0.9
@@ -66,6 +69,38 @@ class World:
                 for _ in range(seeds)
             ]
         return out
+
+
+def slices(rng, shift, patients=60, stack=20):
+    """Two methods on slices of one volume a patient; a third has lesions on three slices, near the middle.
+
+    Scores have the patient's own level, a prior of the depth that moves from training to training, and noise.
+    """
+    patient = np.repeat(np.arange(patients), stack)
+    depth = (np.tile(np.arange(stack), patients) + 0.5) / stack
+    middle = np.repeat(rng.normal(0.45, 0.12, patients), stack)
+    abnormal = (patient < patients // 3) & (np.abs(depth - middle) <= 1.5 / stack)
+    own = rng.normal(size=(2, patients))[:, patient]
+    noise = rng.normal(size=(2, len(patient)))
+    prior = rng.normal(0, 4, (2, 1)) * np.abs(depth - 0.45)
+    scores = 0.7 * own + 0.7 * noise + prior + shift * abnormal
+    ids = tuple(f"s{i:05d}" for i in range(len(patient)))
+    return [ScoreSet("slice", ids, patient, abnormal, s, depth) for s in scores]
+
+
+def test_at_equal_depth_the_interval_holds_and_equal_methods_are_rarely_told_apart():
+    rng = np.random.default_rng(7)
+    values, rejected, raw = [], [], []
+    for _ in range(400):
+        one, other = slices(rng, shift=0.8)
+        values.append(auc_value(at_equal_depth(one), STRICT))
+        found = compare({"a": [one], "b": [other]}, "a", metric="auc-depth")[0]
+        rejected.append(found.p < LEVEL)
+        raw.append(compare({"a": [one], "b": [other]}, "a")[0].p < LEVEL)
+    truth = np.mean([v.value for v in values])
+    assert 0.92 <= share(v.low <= truth <= v.high for v in values) <= 0.98
+    assert 0.02 <= share(rejected) <= 0.08
+    assert share(raw) > 0.3  # as they are, slices tell which training knows the depth
 
 
 def share(draws):
