@@ -150,6 +150,7 @@ OBJECTIVES = {
             "amplitude": (4.0, 5.0),
             "p_dark": 1.0,
             "decoys": 1.0,
+            "stretched": 1.0,
             "hardest": 0.3,
             "easy": 3.0,
             "height_mm": 90.0,

@@ -25,8 +25,10 @@ def findings():
     path = ROOT / "benchmarks" / "phantom_findings.py"
     spec = importlib.util.spec_from_file_location("phantom_findings", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its worker processes find it there
     spec.loader.exec_module(module)
-    return module
+    yield module
+    del sys.modules[spec.name]
 
 
 @pytest.mark.slow
@@ -45,7 +47,7 @@ def test_no_single_statistic_finds_the_lesions_among_bright_things(findings):
 @pytest.mark.slow
 def test_nothing_of_a_whole_volume_tells_the_label(findings):
     """What a shortcut would use: the interval of its AUC holds one half, at 95 % for all of them together."""
-    config = PhantomConfig(patients=48, rows=128, seed=3)
+    config = PhantomConfig(patients=160, rows=128, seed=3)
     volumes = plan(config)
     ill = np.array([v.label.abnormal for v in volumes])
     patient = np.array([v.patient for v in volumes])
