@@ -70,6 +70,7 @@ def test_nothing_of_a_whole_volume_tells_the_label(findings):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_network_with_all_labels_finds_the_lesions_and_no_statistic_does(
     findings, tmp_path, monkeypatch
 ):
