@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -25,47 +24,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from phantom_maps import STEP, blob, brightness, head_maps
 from phantom_run import difference, millimetres, open_phantom, scaled, script, share, shown, table
 from scipy import ndimage
 
 from dbtssl.data.records import SliceRef
-from dbtssl.errors import ConfigError
 from dbtssl.evaluation.boxes import FULL_ROWS
 from dbtssl.evaluation.detection import Detection, match
-from dbtssl.nn.feature_map import places_and_pooled
 from dbtssl.phantom import vessels
 from dbtssl.phantom.cohort import grid_of
 from dbtssl.phantom.truth import outlined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from phantom_maps import Image, Map, Mapper, Mask
     from phantom_run import PhantomRun
-    from torch import nn
 
     from dbtssl.data.records import Box, Volume
-    from dbtssl.nn.classifier import PatchClassifier
     from dbtssl.phantom.cohort import PlannedVolume
     from dbtssl.phantom.config import PhantomConfig
 
-    Image = NDArray[np.float32]
-    Mask = NDArray[np.bool_]
-    Map = NDArray[np.float64]
-    Mapper = Callable[[Image, Mask, float], Map]
 
 TOP = 3  # spots a slice
 SKIN = 5.0  # mm inside the tissue mask: the skin line is bright everywhere
 APART = 20.0  # mm between two spots: twice the 100 pixels within which the official rule sees a hit
-STEP = 8.0  # mm between places of a map, a tenth of a patch
 SCALES = (1.0, 1.5)  # by how much the slice is enlarged before the head sees it
 BRIGHT = (2.0, 4.0, 8.0)  # mm, standard deviations of the brightness
-BLOB_RADII = np.geomspace(3.0, 12.0, 5)  # mm
 NEAR = 5.0  # mm round a harmless thing, across and in depth, within which a spot lies on it
 VESSEL_NEAR = 2.5  # mm from a vessel's wall: vessels run everywhere
 CHANCE = 40  # draws of random spots a slice
-BATCH_PIXELS = 2**21
 OTHER = "none of these"
 
 
@@ -143,184 +132,6 @@ def eroded(mask: Mask, by: float) -> Mask:
     if mask.all():
         return mask
     return np.asarray(ndimage.distance_transform_edt(mask) > by)
-
-
-def filled(image: NDArray[np.floating], mask: Mask) -> Map:
-    """``image`` with the nearest pixel of ``mask`` outside it, so that a filter sees no edge of the breast."""
-    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return np.asarray(image[tuple(nearest)], dtype=np.float64)
-
-
-def brightness(image: Image, mask: Mask, pixel: float, *, sigma: float) -> Map:
-    """Grey level, smoothed by a Gaussian of ``sigma`` mm."""
-    return np.asarray(ndimage.gaussian_filter(filled(image, mask), sigma / pixel))
-
-
-def blob(image: Image, mask: Mask, pixel: float, *, radii: Iterable[float] = BLOB_RADII) -> Map:
-    """Scale-normalised Laplacian of Gaussian, the most over ``radii`` mm, r = sqrt(2) sigma (Lindeberg 1998)."""
-    whole = filled(image, mask)
-    sigmas = [r / np.sqrt(2) / pixel for r in radii]
-    return np.asarray(
-        np.max([-(s**2) * ndimage.gaussian_laplace(whole, s) for s in sigmas], axis=0)
-    )
-
-
-def cam(
-    image: Image, mask: Mask, pixel: float, *, model: PatchClassifier, size: int, scale: float
-) -> Map:
-    """The linear head at each place of the last feature map, its grid refined by shifting the slice (`cam_grid`)."""
-    step = _step(pixel, scale)
-    return _enlarged(image, mask, scale, lambda x, _: cam_grid(model, x, size, step))
-
-
-def places(
-    image: Image,
-    mask: Mask,
-    pixel: float,
-    *,
-    model: PatchClassifier,
-    place: nn.Module,
-    size: int,
-    scale: float,
-) -> Map:
-    """The head that learnt where objects were painted, at each place of the last feature map."""
-    step = _step(pixel, scale)
-    return _enlarged(
-        image, mask, scale, lambda x, _: place_grid(model.encoder, place, x, size, step)
-    )
-
-
-def windows(
-    image: Image, mask: Mask, pixel: float, *, model: PatchClassifier, size: int, scale: float
-) -> Map:
-    """The logit of the patch round each place."""
-    step = _step(pixel, scale)
-    return _enlarged(image, mask, scale, lambda x, m: windows_grid(model, x, m, size, step))
-
-
-def _step(pixel: float, scale: float) -> int:
-    return max(1, round(STEP * scale / pixel))
-
-
-def _enlarged(
-    image: Image,
-    mask: Mask,
-    scale: float,
-    grid: Callable[[torch.Tensor, Mask], tuple[Map, float, float]],
-) -> Map:
-    """A coarse map of the enlarged slice, ``(values, first, step)``, read at the pixels of ``image``."""
-    whole = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    if scale != 1:
-        shape = [round(scale * n) for n in image.shape]
-        whole = F.interpolate(whole, size=shape, mode="bilinear", align_corners=False)
-    rows, columns = (
-        np.minimum(((np.arange(m) + 0.5) * n / m).astype(int), n - 1)
-        for n, m in zip(image.shape, whole.shape[2:], strict=True)
-    )
-    with torch.inference_mode():
-        values, first, step = grid(whole, mask[np.ix_(rows, columns)])
-    lines = [
-        ((np.arange(n) + 0.5) * m / n - 0.5 - first) / step
-        for n, m in zip(image.shape, whole.shape[2:], strict=True)
-    ]
-    at = np.meshgrid(*lines, indexing="ij")
-    return np.asarray(ndimage.map_coordinates(values, at, order=1, mode="nearest"))
-
-
-def mirrored(image: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
-    """``image`` ``(1, 1, rows, columns)`` continued by its mirror images, pixels before and after.
-
-    With air beyond the chest wall its edge would be in the middle of a patch, where training never showed one, and it
-    is what the head then finds.
-    """
-    padded = np.pad(image[0, 0].numpy(), (rows, columns), mode="symmetric")
-    return torch.from_numpy(padded)[None, None]
-
-
-def windows_grid(
-    model: PatchClassifier, image: torch.Tensor, mask: Mask, size: int, step: int
-) -> tuple[Map, float, float]:
-    """Logits of the patches of ``size`` round places ``step`` apart: values, row and column of the first, step.
-
-    ``image`` is ``(1, 1, rows, columns)`` and `mirrored` beyond its edges. Only places within ``step`` of ``mask`` are
-    asked; others have the value of the nearest.
-    """
-    pad = size // 2
-    counts = [-(-n // step) for n in image.shape[2:]]
-    rows, columns = (size + step * (n - 1) for n in counts)
-    right, below = columns - image.shape[3] - pad, rows - image.shape[2] - pad
-    whole = mirrored(image, (pad, below), (pad, right))
-    asked = ndimage.maximum_filter(mask, 2 * step + 1)[::step, ::step]
-    views = (
-        whole[0, 0].unfold(0, size, step).unfold(1, size, step)[torch.from_numpy(asked)][:, None]
-    )
-    parts = torch.split(views, max(1, BATCH_PIXELS // size**2))
-    logits = torch.cat([model(part) for part in parts])
-    values = np.zeros(asked.shape)
-    values[asked] = logits.double().numpy()
-    return filled(values, asked), (size - 1) / 2 - pad, step
-
-
-def cam_grid(
-    model: PatchClassifier, image: torch.Tensor, size: int, step: int
-) -> tuple[Map, float, float]:
-    """The presence head at each place of the feature map, as `place_grid` gives it.
-
-    The mean of the values over the places of a patch is the patch's logit where the encoder ends in a mean (Zhou et
-    al. 2016, equations 1 and 2); another one is refused.
-    """
-    here, pooled = places_and_pooled(model.encoder, image)
-    if not torch.allclose(here.mean(1), pooled, rtol=1e-3, atol=1e-5):
-        raise ConfigError(
-            "the encoder's features are not the mean of its feature map, so the head has no value at a place",
-            hint="take --map windows, or --map places where the pretraining left a head of places",
-        )
-    return place_grid(model.encoder, model.head, image, size, step)
-
-
-def place_grid(
-    encoder: nn.Module, head: nn.Module, image: torch.Tensor, size: int, step: int
-) -> tuple[Map, float, float]:
-    """``head`` at each place of the feature map: values, row and column of the first, step.
-
-    The slice is shifted by less than the pitch of the map to get places in between, about ``step`` apart. The places
-    of a map lie symmetric in its image.
-    """
-    pitch = _pitch(encoder, size)
-    shifts = max(1, round(pitch / step))
-    while pitch % shifts:
-        shifts += 1
-    step = pitch // shifts
-    pad = size // 2
-    sides = [size + pitch * -(-n // pitch) for n in image.shape[2:]]
-    right, below = (
-        m + pitch - n - pad for m, n in zip(sides[::-1], image.shape[:1:-1], strict=True)
-    )
-    whole = mirrored(image, (pad, below), (pad, right))
-    parts: dict[tuple[int, int], torch.Tensor] = {}
-    for dy in range(shifts):
-        for dx in range(shifts):
-            y, x = dy * step, dx * step
-            features, _ = places_and_pooled(
-                encoder, whole[:, :, y : y + sides[0], x : x + sides[1]]
-            )
-            counts = [(side - size) // pitch + _places(encoder, size) for side in sides]
-            parts[dy, dx] = head(features)[0, :, 0].view(*counts)
-    out = torch.zeros([shifts * n for n in counts], dtype=torch.float64)
-    for (dy, dx), part in parts.items():
-        out[dy::shifts, dx::shifts] = part
-    first = (sides[0] - 1) / 2 - (counts[0] - 1) / 2 * pitch - pad
-    return out.numpy(), first, step
-
-
-def _places(encoder: torch.nn.Module, size: int) -> int:
-    places, _ = places_and_pooled(encoder, torch.zeros(1, 1, size, size))
-    return math.isqrt(places.shape[1])
-
-
-def _pitch(encoder: torch.nn.Module, size: int) -> int:
-    """Pixels between neighbouring places of the feature map."""
-    return round(size / (_places(encoder, 2 * size) - _places(encoder, size)))
 
 
 def spots(values: Map, mask: Mask, apart: float, count: int = TOP) -> list[tuple[int, int]]:
@@ -427,29 +238,6 @@ def chance(slices: Sequence[LesionSlice], draws: int = CHANCE) -> Asked:
     return mean_of(
         [ask(lambda image, mask, pixel: rng.random(image.shape), slices) for _ in range(draws)]
     )
-
-
-def head_maps(
-    model: PatchClassifier,
-    place: nn.Module | None,
-    size: int,
-    kind: str,
-    scales: Sequence[float],
-) -> dict[str, Mapper]:
-    """The maps that the heads can give, by name: of presence, and of places where the pretraining left such a head."""
-    kinds: dict[str, Callable[..., Map]] = {"cam": cam, "windows": windows}
-    if place is not None:
-        kinds = {"places": partial(places, place=place), "windows": windows}
-    if kind != "auto" and kind not in kinds:
-        raise ConfigError(
-            f"no map {kind!r} of this row: it has {', '.join(kinds)}", hint="leave --map out"
-        )
-    chosen = kinds if kind == "auto" else {kind: kinds[kind]}
-    return {
-        f"{name} x {scale:g}": partial(make, model=model, size=size, scale=scale)
-        for name, make in chosen.items()
-        for scale in scales
-    }
 
 
 def best(maps: Mapping[str, Mapper], slices: Sequence[LesionSlice]) -> tuple[str, dict[str, Any]]:
@@ -585,8 +373,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="default: all of the row")
     parser.add_argument(
         "--map", choices=["auto", "places", "cam", "windows"], default="auto",
-        help="the head that learnt places (or, where none was kept, the presence head) at places of the feature map, "
-        "or the presence of the patch round each place; default: what finds more on validation patients",
+        help="the head that learnt places, or the presence head, at places of the feature map, or the presence of the "
+        "patch round each place; default: places (cam where no such head was kept) or windows, what finds more on "
+        "validation patients",
     )  # fmt: skip
     parser.add_argument(
         "--scale", type=float, nargs="+", default=list(SCALES),

@@ -88,9 +88,11 @@ class PhantomRun:
 
     def place(self, record: RowRecord) -> nn.Module | None:
         """The head that told at each place of the feature map whether an object is there; None where there is none."""
-        folder = self.run.folder_of(record, "pretrain")
         objective = self.rows[record.method].objective
-        if objective is None or not (folder / PLACE).is_file():
+        if objective is None:
+            return None
+        folder = self.run.folder_of(record, "pretrain")
+        if not (folder / PLACE).is_file():
             return None
         place: nn.Module = objective.build(self.encoder(record)).place()
         load_weights(place, folder / PLACE, record.method)

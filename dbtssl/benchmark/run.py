@@ -154,6 +154,7 @@ def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved)
 def _row(
     executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved, keys: dict[str, str]
 ) -> Scored:
+    """The stages of a row, one after the other; ``keys`` gets the key of each as it is done, also where one fails."""
     pretrained: Output | None = None
     epochs: int | None = None
 

@@ -30,6 +30,11 @@ def localisation():
 
 
 @pytest.fixture(scope="session")
+def maps():
+    return _load("phantom_maps")
+
+
+@pytest.fixture(scope="session")
 def mechanism():
     return _load("phantom_mechanism")
 

@@ -33,7 +33,7 @@ from dbtssl_implants.decoys import draw_decoys
 from dbtssl_implants.dense import matched_places
 from dbtssl_implants.mining import presence_loss
 from dbtssl_implants.nt_xent import nt_xent
-from dbtssl_implants.objects import PULLS, draw
+from dbtssl_implants.objects import draw
 from dbtssl_implants.stretch import draw_stretches
 from dbtssl_implants.twins import twin_contrast
 
@@ -77,9 +77,7 @@ class Implants(nn.Module):
             partial(draw_decoys, share=c.decoys, radius=c.radius, amplitude=c.amplitude)
             if c.decoys
             else None,
-            partial(draw_stretches, share=c.stretched, radius=c.radius, pull=PULLS)
-            if c.stretched
-            else None,
+            partial(draw_stretches, share=c.stretched, radius=c.radius) if c.stretched else None,
             height_mm=c.height_mm,
             slice_mm=c.slice_mm,
             noise=c.noise,

@@ -18,7 +18,8 @@ BLOB, SPICULATED, RAYS, WARP, FOREIGN, DISTORTION = range(len(KINDS))
 HARMONICS = 4  # of a blob's outline, from the second on
 MOST_RAYS = 40
 TIGHTER = 1.5  # times the pull of a warp that a distortion has; from e^(3/2) / 2 = 2.24 in all tissue would fold over
-PULLS = (0.15, 0.9)  # of what is painted, the weakest and the strongest
+PULLS = (0.15, 0.9)  # the weakest of what is painted, and the strongest, of a distortion
+GRIPS = (1.2, 2.4)  # how far a pull reaches, in radii
 LARGER = 1.45  # boxes of distortions have a median side of 25.6 mm, those of masses of 17.7 (BCS-DBT, training boxes)
 
 
@@ -27,10 +28,10 @@ class Objects:
     """One object an image: tensors ``(B,)``, or ``(B, n)`` for the terms of outline and rays.
 
     ``y`` and ``x`` are the centre in view pixels; ``radius``, ``edge`` and ``depth`` (of the centre above the anchor
-    slice) are mm. ``amplitude`` is in standard deviations of the view's tissue and may be negative. ``on`` is false
-    where the view has no tissue to paint into. ``ray`` is the strength of each ray, 0 where there is none; its length
-    is in radii from the centre, its half width at the root mm; ``ray_bend`` is by how many radians all have turned
-    where the longest one ends.
+    slice) are mm; ``grip`` is how far a pull reaches, in radii. ``amplitude`` is in standard deviations of the view's
+    tissue and may be negative. ``on`` is false where the view has no tissue to paint into. ``ray`` is the strength of
+    each ray, 0 where there is none; its length is in radii from the centre, its half width at the root mm;
+    ``ray_bend`` is by how many radians all have turned where the longest one ends.
     """
 
     kind: torch.Tensor
@@ -87,8 +88,8 @@ def draw(
         aspect=between(-0.4, 0.4).exp(),
         turn=between(0.0, 2.0 * math.pi),
         amplitude=torch.where(happens(p_dark), -1.0, 1.0) * between(*amplitude),
-        pull=_pull(kind, between(0.15, 0.6), happens(0.2)),
-        grip=between(1.2, 2.4),
+        pull=_pull(kind, between(PULLS[0], PULLS[1] / TIGHTER), happens(0.2)),
+        grip=between(*GRIPS),
         wobble=between(-1.0, 1.0, HARMONICS) * fade,
         wobble_phase=between(0.0, 2.0 * math.pi, HARMONICS),
         ray=between(0.3, 1.0, MOST_RAYS) * (torch.arange(MOST_RAYS, device=seeds.device) < count),
@@ -100,7 +101,7 @@ def draw(
 
 
 def _pull(kind: torch.Tensor, strength: torch.Tensor, pushed: torch.Tensor) -> torch.Tensor:
-    """What a warp draws in or pushes away; a distortion always draws in, and more."""
+    """What a warp draws in or pushes away; spiculated masses always draw in, distortions too, and more."""
     either = torch.where(pushed & (kind == WARP), -strength, strength)
     return torch.where(kind == DISTORTION, TIGHTER * strength, either)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from dbtssl_implants.displace import displaced, offsets
-from dbtssl_implants.objects import centres
+from dbtssl_implants.objects import GRIPS, PULLS, centres
 from dbtssl_implants.streams import STRETCHES, Draws
 
 
@@ -37,15 +37,14 @@ def draw_stretches(
     *,
     share: float,
     radius: tuple[float, float],
-    pull: tuple[float, float],
 ) -> Stretches:
     """A stretch for ``share`` of the views, by the laws of place, reach and strength of painted pulls."""
     draws = Draws(seeds, STRETCHES)
     between = draws.between
     y, x, tissued = centres(tissue[:, 0], between(0.0, 1.0))
-    reach = draws.log_between(*radius) * between(1.2, 2.4)
+    reach = draws.log_between(*radius) * between(*GRIPS)
     on = tissued & draws.happens(share)
-    return Stretches(y, x, reach, between(0.0, 2.0 * math.pi), between(*pull) * on)
+    return Stretches(y, x, reach, between(0.0, 2.0 * math.pi), between(*PULLS) * on)
 
 
 def stretch(

@@ -107,10 +107,11 @@ def test_noise_is_as_rough_where_tissue_was_moved_as_elsewhere(slices, kind):
     assert roc_auc_score(mask[clear] > 0.5, rough[clear]) == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_decoy_is_in_all_four_crops_and_counts_as_absent(slices):
+@pytest.mark.parametrize("harmless", ["decoys", "stretched"])
+def test_what_is_harmless_is_in_all_four_crops_and_counts_as_absent(slices, harmless):
     """With it the masks are what they were; clean crops change, and twins still differ by the object alone."""
     whole = {"smallest": 1.0, "flip": 0.0, "margin": 1.0, "kinds": STILL}
-    without, objective = build(**whole), build(**whole, decoys=1.0)
+    without, objective = build(**whole), build(**whole, **{harmless: 1.0})
     batch = batch_of(slices, objective)
     before, masks = without._crops(batch)
     images, same = objective._crops(batch)
