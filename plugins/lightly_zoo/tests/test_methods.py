@@ -59,9 +59,8 @@ def test_schedules_that_the_papers_have(name):
 
 def test_simclrs_rate_is_that_of_the_command_that_it_cites():
     assert schedule("simclr").lr == pytest.approx(0.849, abs=5e-4)
-    assert 0.075 * 4096**0.5 == pytest.approx(
-        0.3 * 4096 / 256
-    )  # both rules, at the command's batch
+    at_4096 = 0.075 * 4096**0.5  # the command's batch, where both rules agree
+    assert at_4096 == pytest.approx(0.3 * 4096 / 256)
 
 
 # what the references have by default, beside the papers' tables; what is not in the dict is another name or ours
