@@ -104,7 +104,7 @@ OBJECTIVES = {
     "simsiam": Case(),
     "barlow-twins": Case(),
     "vicreg": Case(),
-    "dino": Case(),
+    "dino": Case(start={"warmup": 0.3, "teacher_temp": 0.07}),  # by default there is no warm-up
     "densecl": Case(),
     "lejepa": Case(),
     "mammodino": Case(
@@ -284,6 +284,7 @@ def test_objectives(name):
             loss = objective(batch).loss
             optimizer.zero_grad()
             loss.backward()
+            getattr(objective, "before_step", lambda: None)()
             optimizer.step()
             objective.after_step(step / 10)
             losses.append(loss.item())

@@ -41,6 +41,10 @@ class Objective(Protocol):
     where may have ``place() -> nn.Module``: from the encoder's places ``(B, P, C)`` (`places_and_pooled`) to logits
     ``(B, P, 1)``. It is kept as well, for maps.
 
+    An objective that freezes some of its parameters for a time may have a method ``before_step() -> None``. It is
+    called between the backward pass and the optimiser's step: a parameter whose ``grad`` it sets to None gets neither a
+    step nor weight decay, and counts in no norm that is clipped.
+
     An objective that can tell a collapse may have a method ``collapsed(means: Mapping[str, float]) -> str``. It is
     asked at the end of each epoch, with the epoch's means of what ``Step.logs`` names: one sentence that says what has
     collapsed ends the training with a `TrainingError`, an empty string lets it go on.

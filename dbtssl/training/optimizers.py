@@ -23,7 +23,8 @@ def make_optimizer(network: nn.Module, config: PretrainConfig) -> torch.optim.Op
     """The optimiser over all parameters of ``network`` that are trained.
 
     lightly's LARS takes what does not decay as plain SGD, without layer-wise scaling, as SimCLR, BYOL, Barlow Twins and
-    VICReg do; its trust coefficient is 0.001, as theirs.
+    VICReg do; its trust coefficient is 0.001, as theirs. It divides by ``|g| + wd |w|`` (You et al., 2017), their code
+    by ``|g + wd w|``: where both terms are as long and at right angles, their steps are 1.4 times as long.
     """
     groups = parameter_groups(network, config)
     if config.optimizer == "adamw":

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.spec import Spec
 from dbtssl.benchmark.spec_files import builtin_spec, load_spec
 from dbtssl.config import validate
@@ -31,9 +32,23 @@ def test_the_specifications_that_the_project_carries_are_valid(name):
 
 
 def test_the_quick_benchmark_has_every_row_of_sift_dbts_first_table():
-    """Random init., MoCo v2, MedAug, inter-slice and SIFT-DBT, and a MammoDINO-style method beside them."""
-    table = ("random-init", "moco-v2", "medaug", "inter-slice", "sift-dbt", "mammodino")
-    assert load_spec(builtin_spec("quick")).methods[:6] == table
+    """Random init., MoCo v2, MedAug, inter-slice and SIFT-DBT, then SimCLR and a MammoDINO-style method."""
+    table = ("random-init", "moco-v2", "medaug", "inter-slice", "sift-dbt", "simclr", "mammodino")
+    assert load_spec(builtin_spec("quick")).methods[:7] == table
+
+
+@pytest.mark.parametrize("name", ["quick", "phantom", "phantom-cpu"])
+def test_simclr_has_the_schedule_and_the_views_of_moco_where_phantoms_are_compared(name):
+    """The rows then differ in the loss and its temperature, and in the queue and its encoder that MoCo has besides."""
+    rows = {row.name: row for row in resolve(load_spec(builtin_spec(name))).rows}
+    simclr, moco = rows["simclr"], rows["moco-v2"]
+    assert simclr.pretrain == moco.pretrain
+    assert (simclr.finetuner, simclr.backbone) == (moco.finetuner, moco.backbone)
+    ours, theirs = (row.objective.config.model_dump() for row in (simclr, moco))
+    assert {k for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]} == {
+        "hidden",
+        "temperature",
+    }
 
 
 def test_set_changes_one_key(tmp_path):

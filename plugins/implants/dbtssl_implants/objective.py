@@ -71,7 +71,7 @@ class Implants(nn.Module):
             self.dense_projection = _mlp(local, c.hidden, c.dim)
         self.temperature, self.hardest, self.easy = c.temperature, c.hardest, c.easy
         # a buffer, so that a checkpoint holds it
-        self.register_buffer("visibility", torch.tensor(c.easy, dtype=torch.float64))
+        self.register_buffer("visibility", torch.tensor(c.easy))
         self._crops = Crops(
             partial(draw, weights=c.kinds, radius=c.radius, amplitude=c.amplitude, p_dark=c.p_dark),
             partial(draw_decoys, share=c.decoys, radius=c.radius, amplitude=c.amplitude)

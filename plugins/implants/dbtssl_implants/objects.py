@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from dbtssl_implants.streams import OBJECTS, Draws
@@ -107,9 +108,14 @@ def _pull(kind: torch.Tensor, strength: torch.Tensor, pushed: torch.Tensor) -> t
 
 
 def which(weights: tuple[float, ...], share: torch.Tensor) -> torch.Tensor:
-    """The kind at ``share`` ``(B,)`` in [0, 1) of the weights laid end to end."""
-    ends = torch.tensor(weights, dtype=torch.float64, device=share.device).cumsum(0)
-    return torch.searchsorted(ends / ends[-1], share.double(), right=True)
+    """The kind at ``share`` ``(B,)``, float32 in [0, 1), of the weights laid end to end."""
+    exact = np.cumsum(weights, dtype=np.float64)
+    exact /= exact[-1]
+    near = exact.astype(
+        np.float32
+    )  # not every device has float64: each end is rounded up to the next float32
+    ends = np.where(near < exact, np.nextafter(near, np.float32(2.0)), near)
+    return torch.searchsorted(torch.from_numpy(ends).to(share.device), share, right=True)
 
 
 def centres(
@@ -123,6 +129,7 @@ def centres(
     empty = ~central.flatten(1).any(dim=1)
     allowed = torch.where(empty[:, None, None], tissue, central).flatten(1)
     count = allowed.cumsum(dim=1)
-    wanted = (share.double() * count[:, -1]).long() + 1
+    # in whole numbers, for a float32 product is wrong from 2^24 on: a share is a multiple of 2^-24 (`uniform`)
+    wanted = ((share * 2.0**24).long() * count[:, -1] >> 24) + 1
     where = torch.searchsorted(count, wanted[:, None])[:, 0].clamp_max(rows * columns - 1)
     return (where // columns).float(), (where % columns).float(), count[:, -1] > 0

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class BYOL(nn.Module):
-    """The online network predicts the target's projection of the other view; both directions are added."""
+    """The online network predicts the target's projection of the other view; both directions are added.
+
+    Projector and predictor end without a bias, as in the authors' `byol/utils/networks.py`; lightly's have one.
+    """
 
     class Config(PairViews):
         """Heads and momentum of the paper (section 3.3)."""
@@ -44,11 +47,10 @@ class BYOL(nn.Module):
     ) -> None:
         super().__init__()
         from lightly.loss import NegativeCosineSimilarity
-        from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 
-        self.online = Projected(encoder, BYOLProjectionHead(encoder.num_features, hidden, dim))
+        self.online = Projected(encoder, _mlp(encoder.num_features, hidden, dim))
         self.target = MomentumTeacher(self.online)
-        self.predictor = sync_batchnorm(BYOLPredictionHead(dim, hidden, dim))
+        self.predictor = sync_batchnorm(_mlp(dim, hidden, dim))
         self.negative_cosine = NegativeCosineSimilarity()
         self.momentum = momentum
         self.views, self.dim = pair_views(**views), dim
@@ -76,3 +78,15 @@ class BYOL(nn.Module):
     def _distance(self, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         cosine: torch.Tensor = -self.negative_cosine(self.predictor(z), target)
         return 2.0 - 2.0 * cosine
+
+
+def _mlp(width: Any, hidden: int, dim: int) -> nn.Module:
+    from lightly.models.modules.heads import ProjectionHead
+
+    # the authors' first layer has a bias, which batch normalisation takes away again
+    first, last = (
+        (width, hidden, nn.BatchNorm1d(hidden), nn.ReLU()),
+        (hidden, dim, None, None, False),
+    )
+    head: nn.Module = ProjectionHead([first, last])
+    return head

@@ -40,6 +40,7 @@ QUERY, KEY = 0, 1
 class DenseCL(nn.Module):
     """Momentum contrast of images and of matched places, each against a queue; the second holds pooled places.
 
+    As in the authors' code the raw projections of a key's places are averaged first and brought to unit length once.
     The batch normalisation of ``encoder`` is replaced in place, see `split_batchnorm`.
     """
 
@@ -89,18 +90,18 @@ class DenseCL(nn.Module):
         """The weighted sum of both losses (equation 3); then the queues take the keys in."""
         from lightly.models.utils import select_most_similar
 
-        found, places, image = self.query(batch.views[QUERY])
+        found, places, image, _ = self.query(batch.views[QUERY])
         with torch.no_grad():
             mixed, order = shuffle(batch.views[KEY])
-            key_found, key_places, key = (unshuffle(x, order) for x in self.key(mixed))
-        matched = select_most_similar(found, key_found, key_places)  # B x N x D
+            key_found, key_places, key, pooled = (unshuffle(x, order) for x in self.key(mixed))
         own = None if self.exclude_negatives == "none" else self._own(batch)
-        with full_precision(image):
+        with full_precision(image):  # bf16 would match other places, where cosines are near-equal
+            matched = select_most_similar(found, key_found, key_places)  # B x N x D
             whole = contrast(image[:, None], key[:, None], self.images.keys, self.temperature, own)
             dense = contrast(places, matched, self.places.keys, self.temperature, own)
         ids = [gather(getattr(batch, name)[KEY]) for name in ("volume", "breast", "patient")]
         self.images.enqueue(gather(key), *ids)
-        self.places.enqueue(gather(F.normalize(key_places.mean(dim=1), dim=1)), *ids)
+        self.places.enqueue(gather(pooled), *ids)
         loss = (1.0 - self.dense_weight) * whole + self.dense_weight * dense
         logs = {"image_loss": whole, "place_loss": dense, "feature_std": feature_std(image)}
         return Step(loss, {name: value.detach() for name, value in logs.items()})
@@ -121,7 +122,7 @@ class DenseCL(nn.Module):
 
 
 class _Branches(nn.Module):
-    """Encoder with a head for the image and one for its places."""
+    """Encoder with a head for the image and one for its places, initialised as the authors' neck."""
 
     def __init__(self, encoder: nn.Module, hidden: int, dim: int, shape: tuple[int, int]) -> None:
         super().__init__()
@@ -130,13 +131,23 @@ class _Branches(nn.Module):
         self.encoder = encoder
         self.image = DenseCLProjectionHead(encoder.num_features, hidden, dim)
         self.place = DenseCLProjectionHead(place_width(encoder, shape), hidden, dim)
+        for (
+            layer
+        ) in self.image.modules():  # `necks.py`: linear layers alone, places have torch's own
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Encoder features of places ``(B, N, C)``; unit projections of places ``(B, N, D)`` and images ``(B, D)``."""
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Encoder features of places ``(B, N, C)``; unit projections of places ``(B, N, D)``, image and mean place.
+
+        The last, ``(B, D)``, is the mean of the places' raw projections: what the second queue holds of a key.
+        """
         found, pooled = places_and_pooled(self.encoder, images)
         with full_precision(found):
             places, image = self.place(found), self.image(pooled)
-            return found.detach(), F.normalize(places, dim=2), F.normalize(image, dim=1)
+            units = (F.normalize(x, dim=-1) for x in (places, image, places.mean(dim=1)))
+            return found.detach(), *units
 
 
 def contrast(

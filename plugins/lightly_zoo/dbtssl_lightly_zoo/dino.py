@@ -16,7 +16,7 @@ from torch import nn
 from dbtssl.api import MomentumTeacher, Step, feature_std
 from dbtssl_lightly_zoo.projected import Projected, full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
-from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
+from dbtssl_lightly_zoo.views import MultiCropConfig, by_size, check_sizes, multi_crop
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -28,7 +28,16 @@ class DINO(nn.Module):
     """The student matches the centred, sharpened outputs of a momentum teacher across global and local views."""
 
     class Config(MultiCropConfig):
-        """Defaults of the reference code; shares of the training stand for its epochs, out of 100."""
+        """Defaults of `main_dino.py`, which are for its `vit_small`; shares stand for its epochs, out of 100.
+
+        Its README raises the teacher's temperature to 0.07 over 30 epochs for better results, and has another command
+        for `resnet50` (global crops from 0.14 of the area, local ones up to 0.14). Temperature and frozen layer change
+        with the step here, with the epoch there.
+        """
+
+        local_views: int = Field(
+            default=8, ge=0, le=32, description="local crops, of anchor and positive in turn"
+        )
 
         dim: int = Field(default=65536, ge=2, description="outputs of the head (prototypes)")
         hidden: int = Field(default=2048, ge=1, description="width of the head")
@@ -41,13 +50,16 @@ class DINO(nn.Module):
             default=True, description="prototypes of unit length; false learns their lengths"
         )
         freeze_last_layer: float = Field(
-            default=0.01, ge=0, le=1, description="share of the training with fixed prototypes"
+            default=0.01,
+            ge=0,
+            le=1,
+            description="share of the training with fixed prototypes: no step, and no decay either",
         )
         student_temp: float = Field(default=0.1, gt=0, description="student's temperature")
-        teacher_temp: float = Field(default=0.07, gt=0, description="teacher's, after the warm-up")
+        teacher_temp: float = Field(default=0.04, gt=0, description="teacher's, after the warm-up")
         warmup_teacher_temp: float = Field(default=0.04, gt=0, description="teacher's, at first")
         warmup: float = Field(
-            default=0.3, ge=0, le=1, description="share of the training in which it rises linearly"
+            default=0.0, ge=0, le=1, description="share of the training in which it rises linearly"
         )
         center_momentum: float = Field(default=0.9, ge=0, le=1, description="of the centre")
         momentum: float = Field(
@@ -84,23 +96,23 @@ class DINO(nn.Module):
         self.teacher_temp, self.warmup_teacher_temp = teacher_temp, warmup_teacher_temp
         self.warmup, self.momentum = warmup, momentum
         self.freeze_last_layer, self.progress = freeze_last_layer, 0.0
-        for parameter in head.last_layer.parameters():
-            if parameter.requires_grad:
-                parameter.register_hook(self._thaw)
 
     def forward(self, batch: Batch) -> Step:
         """Cross-entropy of every student view with each global view of the teacher but itself (equation 3)."""
-        images, local = torch.cat(batch.views[:GLOBAL]), batch.views[GLOBAL:]
-        teacher = list(self.teacher(images).chunk(GLOBAL))
-        student = list(self.student(images).chunk(GLOBAL))
-        if local:
-            student += self.student(torch.cat(local)).chunk(len(local))
+        teacher = list(self.teacher(torch.cat(batch.views[:GLOBAL])).chunk(GLOBAL))
+        student = list(self.student(*by_size(batch.views)).chunk(len(batch.views)))
         temperature = self.temperature_at(self.progress)
         with full_precision(student[0]):
             targets = (torch.stack(teacher) - self.loss.center) / temperature
             loss = self.loss(teacher, student, teacher_temp=temperature)
         logs = {"teacher_entropy": entropy(targets), "feature_std": feature_std(student[0])}
         return Step(loss, logs)
+
+    def before_step(self) -> None:
+        """Leave the last layer out of the optimiser's step while it is frozen (`cancel_gradients_last_layer`)."""
+        if self.progress < self.freeze_last_layer:
+            for parameter in self.student.head.last_layer.parameters():  # type: ignore[union-attr]
+                parameter.grad = None
 
     def after_step(self, progress: float) -> None:
         """Move the teacher; the temperature of the next step follows ``progress``."""
@@ -126,10 +138,6 @@ class DINO(nn.Module):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Go on from `get_extra_state`."""
         self.progress = float(state)
-
-    def _thaw(self, gradient: torch.Tensor) -> torch.Tensor:
-        frozen = self.progress < self.freeze_last_layer
-        return torch.zeros_like(gradient) if frozen else gradient
 
 
 @torch.no_grad()

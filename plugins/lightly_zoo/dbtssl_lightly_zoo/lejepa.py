@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PluginError, Step, feature_std
+from dbtssl.api import PluginError, Shares, Step, feature_std
 from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.views import MultiCropConfig, check_sizes, multi_crop
+from dbtssl_lightly_zoo.views import MultiCropConfig, by_size, check_sizes, multi_crop
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -26,7 +25,19 @@ class LeJEPA(nn.Module):
     """
 
     class Config(MultiCropConfig):
-        """Weight and grid of the authors' code; head of lightly."""
+        """Views of the authors' README, weight of their scripts, grid and directions of both; head of lightly.
+
+        ``dim`` is lightly's: the authors' scripts have 512, their `MINIMAL.md` 16, with a weight of 0.02. That example,
+        whose views are all of one size, draws them to the mean of all.
+        """
+
+        crop_scale: Shares = Field(
+            default=(0.3, 1.0), description="share of the crop box's area in a global crop"
+        )
+        local_size: int = Field(default=98, ge=8, description="pixels of a local view")
+        local_scale: Shares = Field(
+            default=(0.05, 0.3), description="share of the crop box's area in a local crop"
+        )
 
         dim: int = Field(default=64, ge=1, description="size of the projected features")
         hidden: int = Field(default=2048, ge=1, description="width of the projection head")
@@ -71,13 +82,8 @@ class LeJEPA(nn.Module):
 
     def forward(self, batch: Batch) -> Step:
         """``lambda SIGReg + (1 - lambda) invariance``; the directions are drawn from torch's global generator."""
-        whole, local = batch.views[:GLOBAL], batch.views[GLOBAL:]
-        z = self.network(torch.cat(whole)).unflatten(0, (GLOBAL, -1))  # 2 x B x D
-        if local:
-            small = self.network(torch.cat(local)).unflatten(0, (len(local), -1))
-            everything = torch.cat([z, small])  # V x B x D
-        else:
-            everything = z
+        everything = self.network(*by_size(batch.views)).unflatten(0, (len(batch.views), -1))
+        z = everything[:GLOBAL]  # of V x B x D
         with full_precision(z):
             gaussian = self.regularizer(everything)
             spread = (everything - z.mean(dim=0)).square().mean()

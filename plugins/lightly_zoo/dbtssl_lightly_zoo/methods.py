@@ -1,7 +1,8 @@
 """One method an objective: its paper's schedule, on the same slices and views as ``moco-v2``.
 
-Learning rates are the paper's or its code's, scaled to a batch of 128 by their own rule, all linear in the batch;
-weight decay, warm-up, epochs and what is left out of decay are theirs too. Each constant says where it comes from.
+Learning rates are the paper's or its code's, scaled to a batch of 128 by their own rule: linear in the batch, but
+SimCLR's with its square root, and LeJEPA's not at all. Weight decay, warm-up, epochs and what is left out of decay are
+theirs too. Each constant says where it comes from; what differs from the authors' code stands in this plugin's README.
 With LARS, biases and norms neither decay nor are they scaled, as in the four papers that use it. None of the papers
 pretrains on tomosynthesis, so no number is reported.
 """
@@ -46,8 +47,8 @@ SIMCLR = _method(
     "simclr",
     "SimCLR",
     DBT_VIEWS,
-    # README, the ImageNet command; section 2.2
-    LARS | {"epochs": 100, "lr": 0.3 * 128 / 256},
+    # README, the ImageNet command: 0.075 with `--learning_rate_scaling=sqrt`, which is 0.3 a batch of 256 at 4096
+    LARS | {"epochs": 100, "lr": 0.075 * 128**0.5, "weight_decay": 1e-4},
     "Chen et al., A Simple Framework for Contrastive Learning, arXiv:2002.05709, 2020",
     "google-research/simclr, README",
 )
@@ -97,7 +98,8 @@ DINO = _method(
     "DINO",
     # convolutional encoders end in a pooled ReLU, whose outputs lie in one direction: the head must centre them
     MULTI_CROP | {"batch_norm": True},
-    # defaults of `main_dino.py`, which clips the gradient of each parameter by itself; here it is all of them together
+    # defaults of `main_dino.py`, for its transformers; it clips the gradient of each parameter by itself, here it is
+    # all of them together. Its README trains `resnet50` with SGD, 0.03 a batch of 256, and weight decay 1e-4
     ADAMW
     | {
         "epochs": 100,
@@ -122,9 +124,9 @@ DENSECL = _method(
 LEJEPA = _method(
     "lejepa",
     "LeJEPA",
-    MULTI_CROP,
-    ADAMW
-    | {"epochs": 100, "lr": 5e-4, "weight_decay": 0.05},  # not checked against the authors' code
+    DBT_VIEWS | {"local_size": 196},  # 98 of 224 pixels, 196 of 448 here
+    # README, "Training Configuration": weight decay of ResNets (transformers: 5e-2); warm-up: `MINIMAL.md`
+    ADAMW | {"epochs": 100, "lr": 5e-4, "min_lr": 5e-7, "weight_decay": 5e-4, "warmup_epochs": 1.0},
     "Balestriero and LeCun, LeJEPA, arXiv:2511.08544, 2025",
-    "galilai-group/lejepa",
+    "rbalestr-lab/lejepa, README.md and MINIMAL.md",
 )

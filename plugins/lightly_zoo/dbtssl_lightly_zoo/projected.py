@@ -26,9 +26,12 @@ class Projected(nn.Module):
         super().__init__()
         self.encoder, self.head = sync_batchnorm(encoder), sync_batchnorm(head)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Projections of ``images``."""
-        features: torch.Tensor = self.encoder(images).float()
+    def forward(self, *images: torch.Tensor) -> torch.Tensor:
+        """Projections of ``images``, in their order; of several sizes, each goes through the encoder by itself.
+
+        All of them go through the head together, so that its batch statistics are over all (DINO's `MultiCropWrapper`).
+        """
+        features = torch.cat([self.encoder(x).float() for x in images])
         with full_precision(features):
             z: torch.Tensor = self.head(features)
             return z

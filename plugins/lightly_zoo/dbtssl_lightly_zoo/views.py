@@ -6,8 +6,10 @@ have besides is left out: solarisation (BYOL, Barlow Twins, VICReg, DINO) would 
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from pydantic import Field
 
 from dbtssl.api import ConfigError, PairViews, Shares, ViewSpec, pair_views
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class MultiCropConfig(PairViews):
-    """Two global crops, one of the anchor and one of its positive, and local ones (DINO, section 3.1)."""
+    """Two global crops, one of the anchor and one of its positive, and local ones (DINO, section 3.1).
+
+    Sizes and shares are DINO's, the number of local crops LeJEPA's; each says where its own differ.
+    """
 
     crop_scale: Shares = Field(
         default=(0.4, 1.0), description="share of the crop box's area in a global crop"
@@ -43,6 +48,11 @@ def multi_crop(
     sources: tuple[Literal["anchor", "positive"], ...] = ("anchor", "positive")
     small = (ViewSpec(sources[i % 2], local, whole[0].photometry) for i in range(local_views))
     return (*whole, *small)
+
+
+def by_size(views: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    """Views ``(B, 1, rows, columns)`` that follow each other and are of one size as one batch, in their order."""
+    return [torch.cat(list(same)) for _, same in groupby(views, key=lambda x: x.shape[-2:])]
 
 
 def check_sizes(encoder: nn.Module, views: tuple[ViewSpec, ...]) -> None:

@@ -10,7 +10,9 @@ from dbtssl_lightly_zoo.schedules import cosine_momentum
 from lightly.loss import DINOLoss
 
 from dbtssl.api import ConfigError, create_encoder
+from dbtssl.plugins import registry
 from dbtssl.testing.toy_objective import toy_batch
+from dbtssl.training.pretrain import PretrainConfig, pretrain
 
 from .conftest import build
 
@@ -19,8 +21,8 @@ def outputs(objective, data):
     """Teacher's and student's outputs, view by view, from a copy whose batch statistics may move."""
     other = copy.deepcopy(objective)
     whole, local = torch.cat(data.views[:2]), torch.cat(data.views[2:])
-    teacher, student = other.teacher(whole), other.student(whole)
-    return list(teacher.chunk(2)), [*student.chunk(2), *other.student(local).chunk(3)]
+    teacher, student = other.teacher(whole), other.student(whole, local)
+    return list(teacher.chunk(2)), list(student.chunk(5))
 
 
 @pytest.fixture
@@ -96,11 +98,11 @@ def test_teacher_temperature_rises_linearly_and_stays():
     objective = build("dino", warmup_teacher_temp=0.04, teacher_temp=0.07, warmup=0.3)
     found = [objective.temperature_at(p) for p in (0.0, 0.1, 0.15, 0.3, 1.0)]
     assert found == pytest.approx([0.04, 0.05, 0.055, 0.07, 0.07])
-    assert build("dino", warmup=0.0).temperature_at(0.0) == 0.07
+    assert build("dino", warmup=0.0, teacher_temp=0.07).temperature_at(0.0) == 0.07
 
 
 def test_the_temperature_of_a_step_follows_the_progress():
-    cold, warm = build("dino", warmup=0.5), build("dino", warmup=0.5)
+    cold, warm = (build("dino", warmup=0.5, teacher_temp=0.07) for _ in range(2))
     warm.after_step(1.0)
     assert not torch.equal(cold(toy_batch(cold)).loss, warm(toy_batch(warm)).loss)
 
@@ -111,14 +113,30 @@ def test_momentum_is_a_cosine_to_one():
     assert found == pytest.approx([0.996, quarter, 0.998, 1.0], abs=1e-12)
 
 
-def test_prototypes_are_frozen_at_first():
+def test_prototypes_are_frozen_at_first(slices, tmp_path):
+    """No step and no decay while the share lasts, and both after it; AdamW moves what it has a gradient for."""
+    config = PretrainConfig(
+        epochs=2, batch_size=8, optimizer="adamw", lr=0.01, weight_decay=0.1, clip_norm=3.0
+    )
+    for share, moves in ((1.0, False), (0.0, True)):
+        objective = build("dino", freeze_last_layer=share, norm_last_layer=False)
+        layer = objective.student.head.last_layer
+        before = [p.detach().clone() for p in layer.parameters()]
+        run = {"seed": 3, "folder": tmp_path / str(share), "accelerator": "cpu"}
+        pretrain(objective, registry().build("sampler", "same-slice", {}), slices, config, **run)
+        same = [torch.equal(p, old) for p, old in zip(layer.parameters(), before, strict=True)]
+        assert same == [not moves] * 2
+
+
+def test_the_share_of_frozen_prototypes_ends():
     objective = build("dino", freeze_last_layer=0.1)
-    prototypes = objective.student.head.last_layer.weight_v
     for progress, moves in ((0.05, False), (0.1, True)):
         objective.after_step(progress)
         objective.zero_grad()
         objective(toy_batch(objective)).loss.backward()
-        assert bool(prototypes.grad.abs().sum() > 0) == moves
+        objective.before_step()
+        assert (objective.student.head.last_layer.weight_v.grad is not None) == moves
+        assert objective.student.encoder.one.weight.grad is not None
 
 
 def test_lengths_of_prototypes_are_learned_where_asked():

@@ -35,12 +35,10 @@ def closed_form(x: torch.Tensor) -> float:
 
 
 def everything(objective, data):
-    network = copy.deepcopy(objective.network)
-    whole = network(torch.cat(data.views[:2])).unflatten(0, (2, -1))
-    local = data.views[2:]
-    if not local:
-        return whole, whole
-    return whole, torch.cat([whole, network(torch.cat(local)).unflatten(0, (len(local), -1))])
+    whole, local = torch.cat(data.views[:2]), data.views[2:]
+    sizes = (whole, torch.cat(local)) if local else (whole,)
+    z = copy.deepcopy(objective.network)(*sizes).unflatten(0, (2 + len(local), -1))
+    return z[:2], z
 
 
 @pytest.mark.parametrize("local_views", [0, 3])
