@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import dbtssl
@@ -12,17 +13,26 @@ from dbtssl.benchmark.store import environment
 
 
 def run_environment(accelerator: str) -> dict[str, str]:
-    """Versions of the libraries that a result depends on, the device, its cores, and the commit of the code."""
+    """Versions of the libraries that a result depends on, the device, what it can do, and the commit of the code."""
+    import torch
+
     out = environment() | {
         "machine": platform.machine(),
         "cores": f"{os.cpu_count()}",
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": f"{torch.get_num_threads()}",
         "device": _device(accelerator),
     }
+    if limit := os.environ.get("DNNL_MAX_CPU_ISA"):
+        out["oneDNN limit"] = limit
+    if out["device"].startswith("cuda"):
+        out["cuda"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
     if code := code_state(Path(dbtssl.__file__).parent):
         out["code"] = code
     return out
 
 
+@cache
 def code_state(package: Path) -> str:
     """``commit 0123456789ab``, and whether there are changes; empty for a package under no version control."""
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
