@@ -101,12 +101,12 @@ def joined(found: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 def conditions_note(rows: Mapping[str, Mapping[str, str]]) -> str:
     """What of ``rows`` (names to environments) was not made alike, in words; empty where nothing is known to differ."""
-    known = {name: environment for name, environment in rows.items() if environment}
     parts = []
     for key in NUMBERS:
         values: dict[str, list[str]] = {}
-        for name, environment in known.items():
-            values.setdefault(environment.get(key, "unknown"), []).append(name)
+        for name, environment in rows.items():
+            if key in environment:
+                values.setdefault(environment[key], []).append(name)
         if len(values) > 1 or any("; " in value for value in values):
             said = (
                 f"{value.replace('; ', ' and ')} ({', '.join(of)})" for value, of in values.items()
