@@ -7,9 +7,13 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dbtssl
 from dbtssl.benchmark.store import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def run_environment(accelerator: str) -> dict[str, str]:
@@ -26,7 +30,8 @@ def run_environment(accelerator: str) -> dict[str, str]:
     if limit := os.environ.get("DNNL_MAX_CPU_ISA"):
         out["oneDNN limit"] = limit
     if out["device"].startswith("cuda"):
-        out["cuda"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        cudnn: Callable[[], int | None] = torch.backends.cudnn.version
+        out["cuda"] = f"{torch.version.cuda}, cuDNN {cudnn()}"
     if code := code_state(Path(dbtssl.__file__).parent):
         out["code"] = code
     return out

@@ -29,7 +29,7 @@ LIBRARIES = frozenset(_LIBRARIES.split())  # those of dbtssl itself
 
 def find(name: str) -> ModuleSpec | None:
     """The specification of a module, found without importing its parents; None where there is none."""
-    spec = getattr(sys.modules.get(name), "__spec__", None)
+    spec: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
     if spec is not None:
         return spec
     parent = name.rpartition(".")[0]
