@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,13 @@ def test_the_libraries_are_those_that_dbtssl_depends_on():
     }  # fmt: skip
     names = {d.partition(">")[0].replace("-", "_") for d in project["dependencies"]}
     assert {named_otherwise.get(name, name) for name in names} <= LIBRARIES
+
+
+def test_of_a_huge_file_size_and_time_stand_for_its_content(package):
+    path = package / "weights.bin"
+    with path.open("wb") as file:
+        file.truncate((256 << 20) + 1)  # sparse: it takes no room
+    before = own()
+    assert own() == before
+    os.utime(path, ns=(1, 1))
+    assert own() != before
