@@ -32,12 +32,17 @@ def run_environment(accelerator: str) -> dict[str, str]:
     if out["device"].startswith("cuda"):
         cudnn: Callable[[], int | None] = torch.backends.cudnn.version
         out["cuda"] = f"{torch.version.cuda}, cuDNN {cudnn()}"
-    if code := code_state(Path(dbtssl.__file__).parent):
+    if code := _code_at_start():
         out["code"] = code
     return out
 
 
 @cache
+def _code_at_start() -> str:
+    """That of the code that this process has imported, also where files change later."""
+    return code_state(Path(dbtssl.__file__).parent)
+
+
 def code_state(package: Path) -> str:
     """``commit 0123456789ab``, and whether there are changes; empty for a package under no version control."""
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
