@@ -4,7 +4,7 @@ BIN := .venv/bin
 # xdist's two workers share the cores; torch's own threads would fight them
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: benchmark test lint types slow clean
+.PHONY: benchmark test lint types slow stage-code clean
 
 .venv: .venv/installed
 
@@ -30,6 +30,10 @@ lint: .venv
 
 types: .venv
 	$(BIN)/mypy
+
+# after the code behind a stage changed: raise its version if a result can be another one, then record its hash
+stage-code: .venv
+	$(BIN)/python -m dbtssl.testing.stage_code --confirm
 
 clean:
 	rm -rf .venv runs dist .mypy_cache .ruff_cache .pytest_cache

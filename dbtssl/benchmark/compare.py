@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from dbtssl.benchmark.evidence import without_folders
+from dbtssl.benchmark.provenance import environment_of
 from dbtssl.config import canonical_json
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.comparison import compare
@@ -65,7 +66,8 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
         runs=tuple(f"{r.name} ({PHANTOM})" if r.record.phantom else r.name for r in runs),
         pairs=tuple(pairs),
         config=_changes([_flat(run.record.spec) for run in runs]),
-        environment=_changes([run.record.environment for run in runs]),
+        environment=_changes([environment_of(run.record) for run in runs]),
+        components=_code(runs),
         data=_changes([_hashes(run, s) for run, s in zip(runs, sets, strict=True)]),
         moved=tuple(moved),
         notes=tuple(notes),
@@ -213,6 +215,15 @@ def _ranks(seeds: Sequence[ScoreSet], patients: Mapping[str, str]) -> dict[str, 
         for patient, rank in zip(names, ranks, strict=True):
             total[patient].append(float(rank))
     return {patient: float(np.mean(ranks)) for patient, ranks in total.items()}
+
+
+def _code(runs: Sequence[Run]) -> tuple[Change, ...]:
+    """Components of several runs whose distribution, version or code is not the same in all of these."""
+    found = [
+        {f"{c.kind} {c.name}": c.words() for row in run.record.rows for c in row.components}
+        for run in runs
+    ]
+    return tuple(change for change in _changes(found) if len({*change.values} - {None}) > 1)
 
 
 def _hashes(run: Run, sets: Sets) -> dict[str, str]:

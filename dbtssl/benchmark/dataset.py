@@ -18,6 +18,7 @@ from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.evaluation_sets import read_subset
+from dbtssl.plugins.locate import is_core
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -103,11 +104,18 @@ def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
             # hashed: they may hold paths, and the stage's manifest lies in the prepared data set
             "options": spec.data.options and digest(spec.data.options),
             "prepare": config.settings(),
-        },
+        }
+        | source_code(spec.data.source),
         parents={"files": listing(root, raws, spec.data.source in PUBLIC)},
         outputs=("dataset.json", "volumes.parquet", "boxes.parquet"),
         run=run,
     )
+
+
+def source_code(name: str) -> dict[str, str]:
+    """The code of a plugin's source; of those of dbtssl itself the version of the stage stands for it."""
+    source = registry().component("source", name)
+    return {} if is_core(source.target) else {"code": source.fingerprint()}
 
 
 def open_data(spec: Spec, get: Callable[[Stage], Output | None]) -> Data | None:

@@ -5,22 +5,42 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dbtssl
 from dbtssl.benchmark.store import environment
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def run_environment(accelerator: str) -> dict[str, str]:
-    """Versions of the libraries that a result depends on, the device, its cores, and the commit of the code."""
+    """Versions of the libraries that a result depends on, the device, what it can do, and the commit of the code."""
+    import torch
+
     out = environment() | {
         "machine": platform.machine(),
         "cores": f"{os.cpu_count()}",
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": f"{torch.get_num_threads()}",
         "device": _device(accelerator),
     }
-    if code := code_state(Path(dbtssl.__file__).parent):
+    if limit := os.environ.get("DNNL_MAX_CPU_ISA"):
+        out["oneDNN limit"] = limit
+    if out["device"].startswith("cuda"):
+        cudnn: Callable[[], int | None] = torch.backends.cudnn.version
+        out["cuda"] = f"{torch.version.cuda}, cuDNN {cudnn()}"
+    if code := _code_at_start():
         out["code"] = code
     return out
+
+
+@cache
+def _code_at_start() -> str:
+    """That of the code that this process has imported, also where files change later."""
+    return code_state(Path(dbtssl.__file__).parent)
 
 
 def code_state(package: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from dbtssl.benchmark.looked import looked
+from dbtssl.benchmark.provenance import environment_of
 from dbtssl.benchmark.record import record_table
 from dbtssl.data.records import Label
 from dbtssl.evaluation.curves import reliability, roc_band
@@ -205,9 +206,16 @@ def _provenance(run: Run) -> Provenance:
     }
     return Provenance(
         hashes=hashes | sets,
-        environment=dict(sorted(record.environment.items())),
+        environment=dict(sorted(environment_of(record).items())),
         config=without_folders(record.spec),
         stages=[(s.stage, s.of, s.key, seconds[s.key]) for s in record.stages],
+        components=sorted(
+            {
+                (c.kind, c.name, c.plugin, f"{c.distribution} {c.version}".strip(), c.code)
+                for row in record.rows
+                for c in row.components
+            }
+        ),
     )
 
 

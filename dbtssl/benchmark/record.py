@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import dbtssl
 from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.density import density_state
+from dbtssl.benchmark.provenance import ComponentRecord, conditions_note
 from dbtssl.benchmark.store import write_atomic
 from dbtssl.benchmark.tasks import TASKS, TASKS_FILE
 from dbtssl.config import Config, digest, result_fields
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Store
     from dbtssl.plugins.component import Component
+    from dbtssl.plugins.registry import Registry
     from dbtssl.report.table import Table
 
 RECORD = "benchmark.json"
@@ -64,6 +67,12 @@ class RowRecord(Config):
         default_factory=dict, description="keys of the stages before: pretrain, finetune, predict"
     )
     failure: str = Field(default="", description="why there is no score")
+    components: tuple[ComponentRecord, ...] = Field(
+        default=(), description="who brought each component; none in records of older versions"
+    )
+    made_with: dict[str, str] = Field(
+        default_factory=dict, description="versions and devices that its stages were made with"
+    )
 
 
 class LabelRecord(Config):
@@ -118,19 +127,24 @@ class Record(Config):
 
 def request_digest(spec: Spec) -> str:
     """A hash of the specification, the source's files, and the code of dbtssl and of every plugin."""
+    code = code_digest(registry())
+    return digest([result_fields(spec), source_state(spec), code, *density_state(spec)])
+
+
+@lru_cache(maxsize=1)
+def code_digest(door: Registry) -> str:
+    """A hash of the code of dbtssl and of every plugin, as it was when this was asked first: before a run."""
     root = Path(dbtssl.__file__).parent
     code = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     plugins = sorted(
         _code(component)
-        for plugin in registry().plugins
+        for plugin in door.plugins
         if plugin.name != CORE  # hashed above
         for component in plugin.components
     )
-    return digest(
-        [result_fields(spec), source_state(spec), code.hexdigest(), plugins, *density_state(spec)]
-    )
+    return digest([code.hexdigest(), plugins])
 
 
 def _code(component: Component) -> str:
@@ -175,7 +189,8 @@ def record_table(record: Record, store: Store) -> Table:
     of_labels = (budget.words(),) if budget is not None and budget.share < 1 else ()
     every = record.spec.get("predict", {}).get("every", 1)
     of_slices = (f"One slice in {every} of each volume was scored, of both classes alike.",)
-    told = (*of_labels, *(of_slices if every > 1 else ()), *of_split)
+    made = conditions_note({f"{r.method}, seed {r.seed}": r.made_with for r in record.rows})
+    told = (*of_labels, *(of_slices if every > 1 else ()), *of_split, *filter(None, [made]))
     return replace(table, notes=(*table.notes, *told))
 
 

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.environment import run_environment
 from dbtssl.benchmark.monitors import keep_plots
+from dbtssl.benchmark.provenance import components, made_with
 from dbtssl.benchmark.record import (
     LabelRecord,
     Record,
     RowRecord,
     StageRecord,
+    code_digest,
     recall,
     record_table,
-    request_digest,
     write_record,
 )
 from dbtssl.benchmark.runs import PAGE, Run
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields
 from dbtssl.errors import PluginError
+from dbtssl.plugins.registry import registry
 from dbtssl.report.query import screen
 from dbtssl.report.terminal import print_table
 from dbtssl.report.write import write_table
@@ -50,6 +52,7 @@ def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]
     The record, and the first error of the rows that failed.
     """
     store = Store(out / "store")
+    code_digest(registry())  # a plugin that is changed during the run is another one afterwards
     executed = 0
     error: Exception | None = None
     record = recall(folder, spec, store)
@@ -59,7 +62,7 @@ def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]
         outcome = run_benchmark(spec, out)
         executed = outcome.executed
         error = next((scored.error for scored in outcome.scored if scored.error), None)
-        record = _record(spec, outcome, request_digest(spec))
+        record = _record(spec, outcome, store)
         folder.mkdir(parents=True, exist_ok=True)
         write_record(record, folder)
     table = record_table(record, store)
@@ -89,11 +92,11 @@ def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | N
         ) from error
 
 
-def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
+def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
     data = outcome.data
     budget = Context(spec, data).budget(spec.seeds[0])  # as many for every seed
     return Record(
-        request=request,
+        request=outcome.request,
         title=stage_label(spec, spec.title or spec.name),
         phantom=data.dataset.phantom,
         data=data.dataset.digest,
@@ -101,7 +104,7 @@ def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
         notes=data.split.notes,
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
-        rows=tuple(_row(scored) for scored in outcome.scored),
+        rows=tuple(_row(spec, scored, store) for scored in outcome.scored),
         labels=LabelRecord(
             share=spec.share,
             abnormal=budget.abnormal,
@@ -114,7 +117,7 @@ def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
     )
 
 
-def _row(scored: Scored) -> RowRecord:
+def _row(spec: Spec, scored: Scored, store: Store) -> RowRecord:
     row = scored.row
     return RowRecord(
         method=row.name,
@@ -127,4 +130,6 @@ def _row(scored: Scored) -> RowRecord:
         score=scored.score,
         stages=dict(scored.stages),
         failure=scored.failure,
+        components=components(spec, row),
+        made_with=made_with(store, scored.stages),
     )

@@ -10,6 +10,8 @@ from dbtssl.benchmark.comparison import comparison_stage
 from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.density import open_density
+from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.record import request_digest
 from dbtssl.benchmark.rows import resolve
 from dbtssl.benchmark.scoring import predict_stage, score_stage
 from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
@@ -99,13 +101,15 @@ class Outcome:
     scored: tuple[Scored, ...]
     lines: tuple[Line, ...]
     executed: int
+    request: str
     comparison: str = ""
 
 
 def run_benchmark(spec: Spec, out: Path) -> Outcome:
     """Every row of ``spec`` through its stages; what is in the store below ``out`` is not done again."""
     resolved = resolve(spec)
-    executor = Executor(Store(out / "store"))
+    executor = Executor(Store(out / "store", partial(run_environment, spec.run.accelerator)))
+    request = "" if must_make_phantom(spec) else request_digest(spec)  # files may change in a run
     data = open_data(spec, executor.get)
     assert data is not None, "an executor that is not dry makes what is missing"
     ctx = Context(spec, data, open_density(spec, data))
@@ -115,7 +119,9 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
         for seed in spec.seeds
     )
     comparison = _compare(executor, spec, scored)
-    return Outcome(data, scored, tuple(executor.lines), executor.executed, comparison)
+    lines = tuple(executor.lines)
+    request = request or request_digest(spec)
+    return Outcome(data, scored, lines, executor.executed, request, comparison)
 
 
 def plan_benchmark(spec: Spec, out: Path) -> list[Line]:

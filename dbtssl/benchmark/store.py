@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST = "manifest.json"
-RECORDED = ("torch", "torchvision", "lightly", "timm", "numpy", "pydicom")
+RECORDED = (
+    *("torch", "torchvision", "lightly", "timm", "numpy", "pydicom", "scipy", "scikit-learn"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class Output:
 class Store:
     """Stage outputs below one root; safe for several processes at once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, conditions: Callable[[], dict[str, str]] | None = None) -> None:
         self.root = root
+        self.conditions = conditions or environment  # what a stage is made under, for its manifest
 
     def path(self, name: str, key: str) -> Path:
         """Where the output of a stage is, or will be."""
@@ -143,7 +146,7 @@ class Store:
             "files": files,
             "seconds": seconds,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "environment": environment(),
+            "environment": self.conditions(),
         }
         write_atomic(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
-import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path, PurePath
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 from dbtssl.errors import PluginError
 from dbtssl.plugins import files
-from dbtssl.plugins.hookspec import GROUP
-
-# a word after an import or from at the beginning of a line; one in a docstring does no harm
-IMPORT = re.compile(rb"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
-
-CORE = "dbtssl"
+from dbtssl.plugins.dependencies import code_hash, code_parts, own_module
+from dbtssl.plugins.locate import find, is_core
 
 # kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
 KINDS: dict[str, str | None] = {
@@ -75,54 +68,33 @@ class Component:
             ) from exc
 
     def fingerprint(self) -> str:
-        """Distribution, version and SHA-256 of the source: what a result's key must hold.
+        """Distribution, version and code: what a result's key must hold."""
+        return f"{self.distribution_name} {self.version} {self.code}"
 
-        The source is every ``.py`` file of the top-level packages of the plugin and of the target, and of the other
-        plugins that these import. A plugin that is one file counts as that file alone, wherever it lies. A component of
-        dbtssl itself counts as its own module: for the rest of the core the versions of the stages stand, or every
-        change of a table's layout would make all results anew.
+    @property
+    def distribution_name(self) -> str:
+        """The distribution; of a plugin that is one file its name without the folder."""
+        return PurePath(self.distribution).name  # a distribution's name holds no slash
+
+    @cached_property
+    def code(self) -> str:
+        """SHA-256 of what the component's code reads, as it was when this was asked first.
+
+        That is the module of the target with all that it imports outside the installed libraries, and the files that it
+        takes data from; not the other modules of its package. Later changes of the files are not those of the code that
+        this process has imported. A component of dbtssl itself counts as its own module: for the rest of the core the
+        versions of the stages stand, or every change of a table's layout would make all results again.
         """
-        own = self.target.partition(":")[0]
-        roots = {root_package(self.module), root_package(own)} - {CORE}
-        if root_package(own) == CORE:
-            roots.add(own)
-        text = hashlib.sha256()
-        for root in sorted(_with_plugins(roots)):
-            for relative, path in _sources(root):
-                content = path.read_bytes()
-                text.update(f"{relative}\0{len(content)}\0".encode() + content)
-        # of a plugin that is one file, the name; a distribution's name holds no slash
-        return f"{PurePath(self.distribution).name} {self.version} {text.hexdigest()}"
+        module, _, attribute = self.target.partition(":")
+        roots = [m for m in dict.fromkeys((self.module, module)) if not is_core(m)]
+        parts = code_parts(roots) | {"target": attribute}
+        if is_core(module):
+            parts |= own_module(module)
+        elif find(module) is None:
+            raise PluginError(f"no module named {module!r}", hint="see `dbtssl plugins`")
+        return code_hash(parts)
 
 
 def root_package(module: str) -> str:
     """The top-level package of ``module``; a plugin that is one file stands for itself."""
     return module if module.startswith(f"{files.__name__}.") else module.partition(".")[0]
-
-
-def _with_plugins(roots: set[str]) -> set[str]:
-    """``roots`` and all plugins' packages that their source imports, directly or through others."""
-    plugins = {root_package(entry.module) for entry in entry_points(group=GROUP)}
-    known: set[str] = set()
-    while new := roots - known:
-        known |= new
-        files_ = [path for root in new for _, path in _sources(root)]
-        roots = (
-            known | {n.decode() for f in files_ for n in IMPORT.findall(f.read_bytes())} & plugins
-        )
-    return known
-
-
-def _sources(root: str) -> list[tuple[str, Path]]:
-    """Relative name and path of every source file of a module or package, sorted by name."""
-    try:
-        spec = importlib.util.find_spec(root)
-    except ValueError:  # a module without a spec, such as __main__
-        spec = None
-    if spec is None:
-        raise PluginError(f"no module named {root!r}", hint="see `dbtssl plugins`")
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    if folders:
-        found = [(p.relative_to(f).as_posix(), p) for f in folders for p in f.rglob("*.py")]
-        return sorted(found)
-    return [("", Path(spec.origin))] if spec.has_location and spec.origin else []

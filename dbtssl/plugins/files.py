@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from importlib.abc import MetaPathFinder
+from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENVIRONMENT = "DBTSSL_PLUGIN_FILES"  # paths, separated as PATH is
+
+WRITES = os.O_WRONLY | os.O_RDWR
 
 __path__: list[str] = []  # a package to the import system: it may have submodules
 
@@ -42,6 +45,44 @@ def module_name(path: Path) -> str:
     return f"{__name__}.{stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 
+def opened(module: str) -> tuple[tuple[Path, tuple[str, ...]], ...]:
+    """Files that were opened for reading while ``module`` was imported, each with the source files that called."""
+    return tuple(_opened.get(module, {}).items())
+
+
+_opened: dict[str, dict[Path, tuple[str, ...]]] = {}
+_loading: list[str] = []
+
+
+def _listen(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook, which cannot be removed: it looks at nothing unless a plugin's file is being imported."""
+    if not _loading or event != "open":
+        return
+    name, _, flags = arguments
+    if not isinstance(name, str | bytes) or (isinstance(flags, int) and flags & WRITES):
+        return
+    callers = []
+    frame = sys._getframe(1) if hasattr(sys, "_getframe") else None
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        callers.append(frame.f_code.co_filename)
+        frame = frame.f_back
+    _opened[_loading[-1]].setdefault(Path(os.fsdecode(name)).absolute(), tuple(callers))
+
+
+class _Loader(SourceFileLoader):
+    """Remembers the files that a plugin reads while it is imported: they decide what it does, as its code does."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        if not _opened:
+            sys.addaudithook(_listen)
+        _opened[module.__name__] = {}
+        _loading.append(module.__name__)
+        try:
+            super().exec_module(module)
+        finally:
+            _loading.pop()
+
+
 class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -49,7 +90,9 @@ class _Finder(MetaPathFinder):
         if not fullname.startswith(f"{__name__}."):
             return None
         file = next((f for f in plugin_files() if module_name(f) == fullname), None)
-        return spec_from_file_location(fullname, file) if file else None
+        if file is None:
+            return None
+        return spec_from_file_location(fullname, file, loader=_Loader(fullname, str(file)))
 
 
 sys.meta_path.append(_Finder())

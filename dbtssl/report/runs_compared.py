@@ -78,6 +78,9 @@ class RunsCompared(Config):
     pairs: tuple[Pair, ...] = Field(description="differences, and refusals")
     config: tuple[Change, ...] = Field(description="keys of the specification that differ")
     environment: tuple[Change, ...] = Field(description="versions and devices that differ")
+    components: tuple[Change, ...] = Field(
+        default=(), description="components whose distribution, version or code differs"
+    )
     data: tuple[Change, ...] = Field(description="hashes that differ")
     moved: tuple[Moved, ...] = Field(description="patients whose rank moved most")
     notes: tuple[str, ...] = Field(default=(), description="what is not compared, and why")
@@ -109,6 +112,7 @@ def sections(found: RunsCompared) -> Iterable[tuple[str, Lines, str]]:
     parts = (
         ("Specification: what was changed", found.config),
         ("Environment: what differs", found.environment),
+        ("Code of the components: what differs", found.components),
         ("Data and protocol: hashes that differ", found.data),
     )
     for title, changes in parts:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from dbtssl.benchmark.compare import compare_runs
+from dbtssl.benchmark.provenance import ComponentRecord
+from dbtssl.benchmark.record import record_table
 from dbtssl.cli.main import main
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.comparison import compare
@@ -47,6 +50,72 @@ def test_what_was_changed(make_run):
         "pretrain": ("{}", None),
     }
     assert found.environment == ()
+
+
+def recorded(run, by_method, code="a" * 64, version="0.1"):
+    """``run`` with what its rows were made with, and a sampler of a plugin in each."""
+    sampler = ComponentRecord(
+        kind="sampler", name="near", plugin="p", distribution="p-near", version=version, code=code
+    )
+    rows = tuple(
+        row.model_copy(update={"made_with": by_method[row.method], "components": (sampler,)})
+        for row in run.record.rows
+    )
+    return replace(run, record=run.record.model_copy(update={"rows": rows}))
+
+
+OLD, NEW = {"torch": "2.10", "device": "cpu"}, {"torch": "2.11", "device": "cuda, H200"}
+
+
+def test_what_the_stages_were_made_with_differs_also_where_the_last_run_had_the_same(make_run):
+    a = recorded(make_run("one"), {"random-init": OLD, "moco-v2": OLD})
+    b = recorded(make_run("two"), {"random-init": OLD, "moco-v2": NEW})
+    assert a.record.environment == b.record.environment
+    found = compare_runs([a, b])
+    assert {c.name: c.values for c in found.environment} == {
+        "torch": ("2.10", "2.10; 2.11"),
+        "device": ("cpu", "cpu; cuda, H200"),
+    }
+
+
+def test_rows_that_were_not_made_alike_are_named_below_the_table(make_run):
+    run = make_run("one")
+    mixed = recorded(run, {"random-init": OLD, "moco-v2": NEW}).record
+    (note,) = (n for n in record_table(mixed, run.store).notes if "other conditions" in n)
+    assert note.endswith(
+        "torch 2.10 (random-init, seed 0), 2.11 (moco-v2, seed 0); "
+        "device cpu (random-init, seed 0), cuda, H200 (moco-v2, seed 0)."
+    )
+    within = recorded(run, {name: {"torch": "2.10; 2.11"} for name in ("random-init", "moco-v2")})
+    (note,) = (n for n in record_table(within.record, run.store).notes if "other conditions" in n)
+    assert note.endswith("torch 2.10 and 2.11 (random-init, seed 0, moco-v2, seed 0).")
+
+
+def test_rows_that_were_made_alike_have_no_such_note(make_run):
+    run = make_run("one")
+    alike = recorded(run, {"random-init": OLD | {"threads": "1"}, "moco-v2": OLD}).record
+    for record in (run.record, alike):  # an older record knows nothing
+        assert not [n for n in record_table(record, run.store).notes if "other conditions" in n]
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({"code": "b" * 64}, "p-near 0.1, code bbbbbbbbbbbb"),
+        ({"version": "0.2"}, "p-near 0.2, code aaaaaaaaaaaa"),
+    ],
+)
+def test_code_and_version_of_a_component_that_differ_are_named(make_run, changed, shown):
+    made = {"random-init": OLD, "moco-v2": OLD}
+    a = recorded(make_run("one"), made)
+    b = recorded(make_run("two"), made, **changed)
+    (change,) = compare_runs([a, b]).components
+    assert (change.name, change.values) == (
+        "sampler near",
+        ("p-near 0.1, code aaaaaaaaaaaa", shown),
+    )
+    assert compare_runs([a, a]).components == ()
+    assert compare_runs([a, make_run("three")]).components == ()  # an older record names none
 
 
 def test_folders_of_this_machine_are_not_shown(make_run):
@@ -150,7 +219,6 @@ def test_the_command(make_run, capsys):
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "json", "parquet"])
 def test_the_table_in_a_file_is_the_one_that_a_run_writes(make_run, tmp_path, capsys, form):
-    from dbtssl.benchmark.record import record_table
     from dbtssl.report.write import FORMATS, write_table
 
     run = make_run("one")

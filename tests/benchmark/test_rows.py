@@ -183,6 +183,7 @@ def test_an_edited_plugin_file_changes_the_request_and_the_keys(plugin):
     row = resolve(spec).rows[0]
     before = request_digest(spec), backbone_key(row)["code"]
     plugin.write_text(PLUGIN.replace("VALUE = 1", "VALUE = 2"))
+    registry.cache_clear()
     after = request_digest(spec), backbone_key(row)["code"]
     assert before[0] != after[0]
     assert before[1] != after[1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -82,6 +83,7 @@ def test_the_fingerprint_follows_the_text_of_the_file(painted, line, changed):
     add_plugin_file(painted)
     before = registry().component("sampler", "painted").fingerprint()
     painted.write_text(PAINTED.replace("strength = 1", line), encoding="utf-8")
+    registry.cache_clear()
     after = registry().component("sampler", "painted").fingerprint()
     assert (after != before) is changed
     assert before.startswith("my plugin.py ")
@@ -95,3 +97,77 @@ def test_the_fingerprint_does_not_ask_where_the_file_lies(painted, tmp_path):
     folder.mkdir()
     os.environ["DBTSSL_PLUGIN_FILES"] = str(painted.rename(folder / painted.name))
     assert registry().component("sampler", "painted").fingerprint() == here
+
+
+READS = """
+from pathlib import Path
+import helper_of_painted
+def read():
+    return Path(__file__).with_name({later})
+NOW = Path(__file__).with_name("st" + "ep.txt").read_text()
+"""
+
+
+def forget(*paths):
+    registry.cache_clear()
+    for path in paths:
+        sys.modules.pop(module_name(path), None)
+    sys.modules.pop("helper_of_painted", None)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("step.txt", True),  # is read when the plugin is imported
+        ("later.txt", True),  # is named
+        ("tables/one.txt", True),  # in a folder that is named
+        ("of_helper.txt", True),  # is read by the helper, when that is imported
+        ("unnamed.txt", False),
+        ("helper_of_painted.py", True),
+        ("unused_helper.py", False),
+    ],
+)
+def test_a_file_beside_the_plugin_counts_where_it_is_read(painted, monkeypatch, name, counts):
+    folder = painted.parent
+    (folder / "tables").mkdir()
+    texts = dict.fromkeys(("step.txt", "later.txt", "tables/one.txt", "of_helper.txt"), "1")
+    texts |= {"unnamed.txt": "1", "unused_helper.py": "H = 1\n"}
+    texts["helper_of_painted.py"] = (
+        "from pathlib import Path\n"
+        "H = Path(__file__).with_name('of_' + 'helper.txt').read_bytes()\n"
+    )
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    reads = READS.format(later="'later.txt'") + "TABLE = ('tables', 'one.txt')\n"
+    painted.write_text(PAINTED + reads, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder))
+    add_plugin_file(painted)
+    before = registry().component("sampler", "painted").fingerprint()
+    forget(painted)
+    assert registry().component("sampler", "painted").fingerprint() == before
+    (folder / name).write_text(texts[name] + "\nJ = 2\n", encoding="utf-8")
+    forget(painted)
+    assert (registry().component("sampler", "painted").fingerprint() != before) is counts
+    forget(painted)
+
+
+def test_what_a_library_reads_while_the_plugin_is_imported_does_not_count(painted, monkeypatch):
+    """A font list or a configuration is not the plugin's."""
+    library = painted.parent / "site-packages"
+    library.mkdir()
+    (library / "p_reads.py").write_text(
+        "from pathlib import Path\nPath(__file__).parents[1].joinpath('ca' + 'che').read_text()\n",
+        encoding="utf-8",
+    )
+    (painted.parent / "cache").write_text("1", encoding="utf-8")
+    painted.write_text("import p_reads\n" + PAINTED, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(library))
+    add_plugin_file(painted)
+    before = registry().component("sampler", "painted").fingerprint()
+    for text in ("2", "33"):
+        (painted.parent / "cache").write_text(text, encoding="utf-8")
+        forget(painted)
+        sys.modules.pop("p_reads", None)
+        assert registry().component("sampler", "painted").fingerprint() == before
+    sys.modules.pop("p_reads", None)

@@ -99,6 +99,7 @@ class Provenance:
     environment: Mapping[str, str]
     config: Mapping[str, Any]
     stages: Sequence[tuple[str, str, str, str]]
+    components: Sequence[tuple[str, str, str, str, str]] = ()  # the last is a hash
 
 
 @dataclass(frozen=True)
