@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from dbtssl.config import Config, infra
+from dbtssl.config import Config, config_of, infra
 from dbtssl.data.neighbours import neighbours
 from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window
 from dbtssl.errors import ConfigError, DataError, DbtsslError, PluginError
@@ -106,6 +106,7 @@ __all__ = [
     "ViewSpec",
     "Volume",
     "Window",
+    "config_of",
     "create_encoder",
     "discriminative_groups",
     "feature_std",

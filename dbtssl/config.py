@@ -68,6 +68,16 @@ def validate(model: type[M], data: Mapping[str, Any], where: str = "", *, file: 
         ) from None
 
 
+def config_of(model: type[M], fields: Mapping[str, Any]) -> M:
+    """The ``Config`` behind the keywords of a component's constructor.
+
+    The registry hands over every field of a Config that is valid already; these are taken as they are, since a
+    validator that converts (percent to a share) would convert twice. Fewer are validated, and the defaults added.
+    """
+    whole = fields.keys() == model.model_fields.keys()
+    return model.model_construct(**fields) if whole else model(**fields)
+
+
 def set_key(data: dict[str, Any], assignment: str) -> None:
     """Apply ``a.b=VALUE`` in place; VALUE is a TOML value, or a bare word taken as text."""
     key, equals, text = assignment.partition("=")

@@ -43,7 +43,7 @@ class Part:
 
     def build(self, *args: Any) -> Any:
         """Construct the component: ``Cls(*args, **config)``."""
-        return registry().build(self.kind, self.name, self.config.model_dump(), *args)
+        return registry().build(self.kind, self.name, self.config, *args)
 
     def key(self) -> dict[str, Any]:
         """What decides the result: name, resolved configuration, and the plugin's own code."""

@@ -13,6 +13,8 @@ from dbtssl.plugins.structure import check_instance, check_target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dbtssl.config import Config
+
 
 @cache
 def registry() -> Registry:
@@ -85,15 +87,26 @@ class Registry:
         check_target(component, target)
         return target
 
-    def build(self, kind: str, name: str, config: Mapping[str, Any], *args: Any) -> Any:
-        """Construct ``Cls(*args, **fields)`` from validated ``config``; no config object travels into the class.
+    def build(self, kind: str, name: str, config: Config | Mapping[str, Any], *args: Any) -> Any:
+        """Construct ``Cls(*args, **fields)``; no config object travels into the class.
 
-        Raises `ConfigError` for a wrong key or value and `PluginError` for a constructor that raises.
+        A ``config`` that is a `Config` of the component has been validated and is taken as it is: a validator that
+        converts (percent to a share) would convert twice. Plain data are validated here. Raises `ConfigError` for a
+        wrong key or value and `PluginError` for a constructor that raises.
         """
-        from dbtssl.config import validate
+        from dbtssl.config import Config, validate
 
         component, target = self.component(kind, name), self.load(kind, name)
-        settings = validate(target.Config, config, where=f"{kind}.{name}")
+        if isinstance(config, Config):
+            if type(config) is not target.Config:
+                raise PluginError(
+                    f"{component}: got a {type(config).__qualname__}, expected its own Config, "
+                    f"{target.Config.__qualname__}",
+                    hint="validate the keys against the Config of the component that is built",
+                )
+            settings = config
+        else:
+            settings = validate(target.Config, config, where=f"{kind}.{name}")
         fields = {field: getattr(settings, field) for field in type(settings).model_fields}
         try:
             built = target(*args, **fields)

@@ -224,3 +224,57 @@ def test_keys_of_an_objective_that_is_not_there_are_refused():
     with pytest.raises(DbtsslError, match="moco-v2") as caught:
         resolve(make_spec(objective={"moco-v3": {"crop_size": 64}}))
     assert "moco-v3" in caught.value.message
+
+
+PERCENT = """
+from typing import Annotated
+
+from pydantic import AfterValidator
+from dbtssl.api import Config, Field, Method, hookimpl
+from dbtssl_sift_dbt.finetuner import LocalMultiPatch
+
+DBTSSL_API = 1
+Percent = Annotated[float, Field(ge=0, le=100), AfterValidator(lambda value: value / 100)]
+METHOD = Method(summary="percent", objective="moco-v2", sampler="often", finetuner="partly")
+
+
+class Often:
+    class Config(Config):
+        share: Percent = Field(default=50.0, description="percent of the pairs")
+
+    def __init__(self, share):
+        self.share = share
+
+    def positive(self, anchor, cohort, rng):
+        return anchor
+
+
+class Partly(LocalMultiPatch):
+    class Config(LocalMultiPatch.Config):
+        share: Percent = Field(default=50.0, description="percent of the patches")
+
+
+@hookimpl
+def register_components(register):
+    register("sampler", "often", f"{__name__}:Often", "its validator makes percent a share")
+    register("finetuner", "partly", f"{__name__}:Partly", "so does its own")
+    register("method", "percent", f"{__name__}:METHOD", METHOD.summary)
+"""
+
+
+@pytest.mark.parametrize(("given", "share"), [({"share": 0.5}, 0.005), ({}, 0.5)])
+def test_what_is_recorded_is_what_a_component_is_built_with(tmp_path, given, share):
+    """A validator that converts is applied once: 0.5 % is 0.005, not 0.00005 under a record of 0.005."""
+    path = tmp_path / "percent.py"
+    path.write_text(PERCENT)
+    add_plugin_file(path)
+    changes = {"sampler": given, "finetune": given, "objective": {"crop_size": 64}}
+    row = resolve(make_spec(methods=["percent"], method={"percent": changes})).rows[0]
+    assert row.sampler.key()["config"]["share"] == row.sampler.build().share == share
+    assert row.finetuner.key()["config"]["share"] == row.finetuner.build().config.share == share
+
+
+def test_a_configuration_of_another_component_is_refused():
+    other = registry().load("aggregator", "top-k").Config()
+    with pytest.raises(DbtsslError, match=r"Config, expected its own Config"):
+        registry().build("aggregator", "mean", other)
