@@ -19,7 +19,6 @@ METHOD = Method(
     summary="random weights",
     presets={
         "short": {"finetuner": {"epochs": 7, "strategy": "linear"}},
-        "wrong": {"finetune": {"epochs": 7}},
     },
 )
 WARM = Method(
@@ -73,12 +72,6 @@ def test_a_preset_changes_the_fine_tuner():
     spec = make_spec(methods=["toy"], method={"toy": {"preset": "short"}})
     config = resolve(spec).rows[0].finetuner.config
     assert (config.epochs, config.strategy) == (7, "linear")
-
-
-@pytest.mark.usefixtures("plugin")
-def test_a_preset_with_an_unknown_table_is_refused():
-    with pytest.raises(ConfigError, match="unknown table 'finetune'"):
-        resolve(make_spec(methods=["toy"], method={"toy": {"preset": "wrong"}}))
 
 
 def test_layers_of_settings_win_in_order():
