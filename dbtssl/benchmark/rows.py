@@ -10,6 +10,7 @@ from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ AGGREGATORS: dict[Place, Level] = {
     "patient": "patient",
 }
 """What is aggregated, in the words of the specification, and the level that it gives."""
-
-PRESET_TABLES = {"objective", "sampler", "pretrain", "finetuner"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def aggregator(spec: Spec, place: Place) -> Part:
             f"aggregate.{place}: aggregator {name!r} works at level {cls.level}, not {AGGREGATORS[place]}",
             hint="`dbtssl plugins` lists the aggregators",
         )
-    if place in ("breast", "patient") and (cls.needs == "features" or hasattr(cls, "fit")):
+    if place in ("breast", "patient") and (cls.needs == "features" or able(cls, Trainable)):
         raise ConfigError(
             f"aggregate.{place}: aggregator {name!r} learns or needs features; volumes have scores alone",
             hint="use it as aggregate.patch or aggregate.slice",
@@ -288,10 +287,4 @@ def _preset(method: str, definition: Method, name: str) -> dict[str, dict[str, A
             f"Known: {', '.join(known) or 'none'}.",
             hint="choose one of these, or leave preset out",
         )
-    preset = definition.presets[name]
-    if stray := sorted(set(preset) - PRESET_TABLES):
-        raise ConfigError(
-            f"preset {name!r} of method {method!r} has an unknown table {stray[0]!r}",
-            hint=f"the plugin may name {', '.join(sorted(PRESET_TABLES))}",
-        )
-    return preset
+    return definition.presets[name]

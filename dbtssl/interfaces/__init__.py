@@ -5,6 +5,15 @@ The core is written against these protocols and knows no method. Plugin authors 
 
 from __future__ import annotations
 
+from dbtssl.interfaces.abilities import (
+    BuildsClassifier,
+    HasHead,
+    HasPartner,
+    HasPlace,
+    ReportsCollapse,
+    SaysPublic,
+    Trainable,
+)
 from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
 from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
 from dbtssl.interfaces.methods import Method, Reported
@@ -15,10 +24,14 @@ from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
 __all__ = [
     "Aggregator",
     "Batch",
+    "BuildsClassifier",
     "Crop",
     "FineTuner",
     "FrameReader",
     "Groups",
+    "HasHead",
+    "HasPartner",
+    "HasPlace",
     "Labelled",
     "Level",
     "Method",
@@ -26,9 +39,12 @@ __all__ = [
     "Photometry",
     "RawVolume",
     "Reported",
+    "ReportsCollapse",
     "Run",
     "Sampler",
+    "SaysPublic",
     "Source",
     "Step",
+    "Trainable",
     "ViewSpec",
 ]
