@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
-from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.errors import ConfigError, DbtsslError, PluginError
 from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.plugins.registry import registry
 
@@ -177,8 +177,15 @@ def check_networks(row: Row, patch_size: int) -> None:
                 ) from exc
 
 
-def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
-    cls = registry().load(kind, name)
+def _part(
+    kind: str, name: str, config: dict[str, Any], where: str = "", asked_by: str = ""
+) -> Part:
+    try:
+        cls = registry().load(kind, name)
+    except PluginError as exc:
+        if not asked_by:
+            raise
+        raise PluginError(f"{asked_by}: {exc.message}", hint=exc.hint) from exc
     return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
 
 
@@ -191,7 +198,11 @@ def _row(
     from dbtssl.training.pretrain import PretrainConfig
 
     method_name = (row.method if row else "") or name
-    method: Method = registry().load("method", method_name)
+    asked_by = f"row {name!r}, method {method_name!r}"
+    try:
+        method: Method = registry().load("method", method_name)
+    except PluginError as exc:
+        raise PluginError(f"row {name!r}: {exc.message}", hint=exc.hint) from exc
     preset_name = row.preset if row else ""
     preset = _preset(method_name, method, preset_name)
 
@@ -215,6 +226,7 @@ def _row(
                     "objective", method.objective_config, spec.objective.get(objective_name, {})
                 ),
                 f"{name}: objective.{objective_name}",
+                asked_by,
             )
         )
         if sampler_name is None:
@@ -229,6 +241,7 @@ def _row(
                 sampler_name,
                 pair_keys,
                 f"{name}: sampler.{sampler_name}",
+                f"row {name!r}: pairs" if row and row.pairs else asked_by,
             )
         )
         pretrain = attempt(
@@ -252,6 +265,7 @@ def _row(
             method.finetuner,
             merged("finetune", method.finetuner_config, spec.finetune),
             f"{name}: finetuner.{method.finetuner}",
+            asked_by,
         )
     )
     backbone = (row.backbone if row else None) or spec.backbone

@@ -271,3 +271,98 @@ def test_a_configuration_of_another_component_is_refused():
     other = registry().load("aggregator", "top-k").Config()
     with pytest.raises(DbtsslError, match=r"Config, expected its own Config"):
         registry().build("aggregator", "mean", other)
+
+
+WRONG = """
+from dbtssl.api import Method, Reported, hookimpl
+
+DBTSSL_API = 1
+ROW = {
+    "level": "slice",
+    "backbone": "cnn7",
+    "patches": 1,
+    "values": {"auc": 90.0},
+    "protocol": "strict",
+    "evaluation_set": "ours",
+    "source": "table 1",
+}
+METHOD = Method(**CHANGE)
+
+
+@hookimpl
+def register_components(register):
+    register("method", "wrong", f"{__name__}:METHOD", METHOD.summary)
+"""
+MOCO = {"summary": "x", "objective": "moco-v2", "sampler": "same-slice"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "MOCO | {'sampler': 'gaussian-slices'}",
+            "sampler: no sampler named 'gaussian-slices'",
+        ),
+        ("MOCO | {'objective': 'moco-v3'}", "objective: no objective named 'moco-v3'"),
+        ("MOCO | {'finetuner': 'local'}", "finetuner: no finetuner named 'local'"),
+        (
+            "MOCO | {'objective_config': {'temprature': 0.1}}",
+            "objective_config.temprature: unknown key. Did you mean 'temperature'",
+        ),
+        (
+            "MOCO | {'presets': {'hot': {'objective': {'temperature': -1.0}}}}",
+            "presets.hot.objective.temperature: got -1.0, expected a number > 0",
+        ),
+        (
+            "MOCO | {'presets': {'a': {'finetuner': {'strateggy': 'full'}}}}",
+            "presets.a.finetuner.strateggy: unknown key",
+        ),
+        (
+            "MOCO | {'reported': (Reported(**ROW | {'backbone': 'cnn77'}),)}",
+            "reported.0.backbone: unknown 'cnn77'. Did you mean 'cnn7'",
+        ),
+        (
+            "MOCO | {'reported': (Reported(**ROW), Reported(**ROW | {'finetuner': 'discriminativ'}))}",
+            "reported.1.finetuner: unknown 'discriminativ'. Did you mean 'discriminative'",
+        ),
+    ],
+)
+def test_what_a_method_names_and_nobody_has_is_refused_whatever_its_rows_ask_for(
+    tmp_path, change, words
+):
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.replace("CHANGE", change.replace("MOCO", repr(MOCO))))
+    add_plugin_file(path)
+    with pytest.raises(DbtsslError) as error:
+        resolve(make_spec(methods=["random-init", "wrong"]))
+    assert f"row 'wrong': method 'wrong' of {path}" in error.value.message
+    assert words in error.value.message
+
+
+def test_a_sound_method_of_a_plugin_is_taken(tmp_path):
+    """Also a paper's row of a weights tag of timm, and of a fine-tuner by its name."""
+    rows = "Reported(**ROW | {'backbone': 'resnet50.a1_in1k', 'finetuner': 'local-multi-patch'})"
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.replace("CHANGE", f"{MOCO!r} | {{'reported': ({rows},)}}"))
+    add_plugin_file(path)
+    changes = {"objective": {"crop_size": 64}}
+    assert resolve(make_spec(methods=["wrong"], method={"wrong": changes})).rows[0].name == "wrong"
+
+
+def test_pairs_that_nobody_registers_are_asked_for_by_their_row():
+    spec = make_spec(methods=["moco-v2"], method={"moco-v2": {"pairs": "same-slices"}})
+    with pytest.raises(DbtsslError, match="row 'moco-v2': pairs: no sampler named 'same-slices'"):
+        resolve(spec)
+
+
+@pytest.mark.parametrize("body", ["import nowhere_at_all\n", "1 / 0\n"])
+def test_why_the_plugin_of_an_unknown_method_failed_stands_in_the_message(plugin, body):
+    """The file of the plugin is not named like the method: its source is."""
+    plugin.write_text(body + PLUGIN)
+    with pytest.raises(DbtsslError) as error:
+        resolve(make_spec(methods=["toy"]))
+    why = (
+        "ModuleNotFoundError: No module named 'nowhere_at_all'" if "nowhere" in body else "division"
+    )
+    assert "no method named 'toy'. plugin toy_plugin (" in error.value.message
+    assert why in error.value.message
