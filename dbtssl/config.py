@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, time
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -75,7 +75,7 @@ def config_of(model: type[M], fields: Mapping[str, Any]) -> M:
     validator that converts (percent to a share) would convert twice. Fewer are validated, and the defaults added.
     """
     whole = fields.keys() == model.model_fields.keys()
-    return model.model_construct(**fields) if whole else model(**fields)
+    return cast("M", model.model_construct(**fields)) if whole else model(**fields)
 
 
 def set_key(data: dict[str, Any], assignment: str) -> None:

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dbtssl.api import Crop, Photometry, ViewSpec
+from dbtssl.api import Crop, HasHead, HasPlace, Photometry, ReportsCollapse, Trainable, ViewSpec
 from dbtssl.errors import PluginError
+from dbtssl.interfaces.abilities import ABILITIES, able
+from dbtssl.plugins import KINDS, registry
 from dbtssl.testing.toy_objective import toy_batch, toy_objective
 
 VIT = ("vit_tiny_patch16_224", {"img_size": 16, "patch_size": 4, "embed_dim": 12, "num_heads": 2})
@@ -77,3 +79,41 @@ def test_the_numbers_of_numpy_are_numbers():
     assert crop.shape == (32, 32)
     assert Photometry(brightness=share, blur=(0, share)).blur == (0, 0.5)
     assert Crop(pixels).shape == (32, 32)
+
+
+def test_an_ability_is_a_method_of_the_class_not_what_a_constructor_sets():
+    """Many a network calls its projection ``head``; that is none of a detector."""
+
+    class Network:
+        def __init__(self):
+            self.head = self.collapsed = len
+
+        place = 3
+
+        def fit(self, train, val):
+            raise NotImplementedError
+
+    for component in (Network, Network()):
+        assert not any(able(component, a) for a in (HasHead, HasPlace, ReportsCollapse, Trainable))
+    Network.collapsed = lambda self, means: ""
+    assert able(Network(), ReportsCollapse)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "abilities"),
+    [
+        ("objective", "implants", ["HasHead", "HasPlace"]),
+        ("objective", "mammodino", ["ReportsCollapse"]),
+        ("objective", "moco-v2", ["ReportsCollapse"]),
+        ("objective", "simclr", []),
+        ("sampler", "metadata-pairs", ["HasPartner"]),
+        ("sampler", "same-slice", []),
+        ("aggregator", "attention", ["Trainable"]),
+        ("aggregator", "max", []),
+        ("finetuner", "local-multi-patch", []),
+    ],
+)
+def test_what_the_projects_own_components_can_do(kind, name, abilities):
+    assert set(ABILITIES) == set(KINDS)
+    target = registry().load(kind, name)
+    assert [a.__name__ for a in ABILITIES[kind] if able(target, a)] == abilities

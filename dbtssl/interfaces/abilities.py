@@ -5,12 +5,14 @@ The class decides, not the instance: ``self.head = nn.Linear(...)`` in a constru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, cast, runtime_checkable
+
+from typing_extensions import get_protocol_members
 
 from dbtssl.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -106,10 +108,14 @@ ABILITIES: dict[str, tuple[Any, ...]] = {
 """Kind -> what its components may be able to do."""
 
 
-def able(component: object, ability: type[T]) -> TypeGuard[T]:
-    """Whether a component, or a class of components, has the methods of ``ability``, by its class alone."""
+def able(component: object, ability: Callable[..., T]) -> TypeGuard[T]:
+    """Whether a component, or a class of components, has the methods of ``ability``, by its class alone.
+
+    ``isinstance`` would also count what a constructor sets.
+    """
     cls = component if isinstance(component, type) else type(component)
-    return issubclass(cls, ability)
+    members = get_protocol_members(cast("type", ability))
+    return all(callable(getattr(cls, name, None)) for name in members)
 
 
 def has_public_ids(source: object) -> bool:

@@ -169,7 +169,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return plain[near[0]] if near else ""
 
 
-def _text(spec: ModuleSpec) -> bytes | str | None:
+def _text(spec: ModuleSpec) -> str | None:
     if not spec.origin or not spec.origin.endswith(".py"):
         return None
     try:
