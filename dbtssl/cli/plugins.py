@@ -27,9 +27,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     touched by it. Targets are looked for and not imported.
     """
     from dbtssl.plugins import registry
-    from dbtssl.plugins.source import inspected
+    from dbtssl.plugins.written import inspected
 
-    plugins = [inspected(plugin) for plugin in registry().plugins]
+    plugins = [inspected(registry(), plugin) for plugin in registry().plugins]
     if as_json:
         click.echo(json.dumps([_plain(plugin) for plugin in plugins], indent=2))
         return

@@ -7,7 +7,6 @@ import difflib
 import importlib.util
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +23,9 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from dbtssl.plugins.component import Component
-    from dbtssl.plugins.registry import PluginInfo
 
 NEAR = 0.8  # of difflib's ratio; "colapsed" is at 0.94 of "collapsed"
 DYNAMIC = {"__getattr__", "globals", "exec", "setattr"}  # names may come from anywhere
-
-
-def inspected(plugin: PluginInfo) -> PluginInfo:
-    """The row of a plugin with what the source of its targets tells; ``faulty`` where a target is not there."""
-    faults = [(c, fault) for c in plugin.components if (fault := problem(c))]
-    found = [f"{c.kind} {c.name!r}: {note}" for c in plugin.components for note in notes(c)]
-    row = replace(plugin, notes=(*plugin.notes, *found))
-    if not faults:
-        return row
-    return replace(
-        row,
-        status="faulty",
-        detail="; ".join(f"{c.kind} {c.name!r}: {fault}" for c, fault in faults),
-    )
 
 
 def problem(component: Component) -> str:
@@ -50,7 +34,7 @@ def problem(component: Component) -> str:
     spec = find_module(module)
     if spec is None:
         return f"there is no module {module!r} (target {component.target})"
-    tree = _tree(spec)
+    tree = tree_of(spec)
     names = None if tree is None else defined(tree)
     if names is None or attribute in names:
         return ""
@@ -62,7 +46,7 @@ def notes(component: Component) -> list[str]:
     """Names in the target's class that are nearly those of an ability of its kind."""
     module, _, attribute = component.target.partition(":")
     spec = find_module(module)
-    tree = None if spec is None else _tree(spec)
+    tree = None if spec is None else tree_of(spec)
     return [] if tree is None else near_misses(component.kind, tree, attribute)
 
 
@@ -178,7 +162,7 @@ def _text(spec: ModuleSpec) -> str | None:
         return None
 
 
-def _tree(spec: ModuleSpec) -> ast.Module | None:
+def tree_of(spec: ModuleSpec) -> ast.Module | None:
     """The syntax tree; None for what is no Python source, or no sound one: the import will say so."""
     text = _text(spec)
     try:

@@ -14,6 +14,7 @@ from dbtssl.errors import PluginError
 from dbtssl.plugins import add_plugin_file, registry
 from dbtssl.plugins.files import module_name
 from dbtssl.plugins.source import defined, find_module
+from dbtssl.plugins.written import timm_models
 
 from .broken import hook
 
@@ -204,3 +205,49 @@ def test_an_aggregator_that_learns_and_cannot_keep_it_is_refused(tmp_path, monke
     with pytest.raises(PluginError, match=rf"class Target has fit\(\) and no {missing}\(\)"):
         registry().load("aggregator", "near")
     sys.modules.pop(module_name(path), None)
+
+
+METHODS = """
+from dbtssl.api import Method, Reported
+from pathlib import Path as Absent
+
+ROW = dict(level="slice", patches=1, values={}, protocol="strict", evaluation_set="x", source="x")
+METHOD = Method(
+    summary="x", objective="moco-v2", sampler="SAMPLER",
+    reported=(Reported(backbone="BACKBONE", **ROW),),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sampler", "backbone", "words"),
+    [
+        (
+            "same-slices",
+            "cnn7",
+            "sampler: no sampler named 'same-slices'. Did you mean 'same-slice'",
+        ),
+        ("same-slice", "cnn77", "reported: no backbone named 'cnn77'. Did you mean 'cnn7'"),
+        ("same-slice", "resnet5O", "reported: no backbone named 'resnet5O'. Did you mean 'resnet5"),
+        ("same-slice", "cnn7", ""),
+        ("same-slice", "resnet50.a1_in1k", ""),
+        ("same-slice", "vit_small_patch16_224", ""),
+    ],
+)
+def test_what_a_method_names_and_nobody_has_is_a_fault_in_the_listing(
+    imported_site, capsys, sampler, backbone, words
+):
+    """Also in a module that the listing does not import."""
+    text = METHODS.replace("SAMPLER", sampler).replace("BACKBONE", backbone)
+    imported_site.module("p_methods", text)
+    imported_site.plugin("p-test", "test", hook("register('method', 'm', 'p_methods:METHOD', 'x')"))
+    row = {p["name"]: p for p in json.loads(listing(capsys, "plugins", "--json"))}["test"]
+    assert row["status"] == ("faulty" if words else "ok")
+    assert words in row["detail"]
+    assert "p_methods" not in sys.modules
+
+
+def test_timms_models_are_found_in_its_source():
+    import timm
+
+    assert set(timm.list_models()) <= timm_models()
