@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from dbtssl.config import Config, infra
+from dbtssl.config import Config, config_of, infra
 from dbtssl.data.neighbours import neighbours
 from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window
 from dbtssl.errors import ConfigError, DataError, DbtsslError, PluginError
 from dbtssl.interfaces import (
     Aggregator,
     Batch,
+    BuildsClassifier,
     Crop,
     FineTuner,
+    FreezesParameters,
     Groups,
+    HasHead,
+    HasPartner,
+    HasPlace,
     Labelled,
     Level,
     Method,
@@ -24,10 +29,13 @@ from dbtssl.interfaces import (
     Photometry,
     RawVolume,
     Reported,
+    ReportsCollapse,
     Run,
     Sampler,
+    SaysPublic,
     Source,
     Step,
+    Trainable,
     ViewSpec,
 )
 from dbtssl.plugins.hookspec import API_VERSION, Register, hookimpl
@@ -68,6 +76,7 @@ __all__ = [
     "Aggregator",
     "Batch",
     "Box",
+    "BuildsClassifier",
     "Cohort",
     "Config",
     "ConfigError",
@@ -76,7 +85,11 @@ __all__ = [
     "DbtsslError",
     "Field",
     "FineTuner",
+    "FreezesParameters",
     "Groups",
+    "HasHead",
+    "HasPartner",
+    "HasPlace",
     "Label",
     "Labelled",
     "Level",
@@ -95,17 +108,21 @@ __all__ = [
     "Rect",
     "Register",
     "Reported",
+    "ReportsCollapse",
     "Run",
     "Sampler",
+    "SaysPublic",
     "Shares",
     "SigmaRange",
     "SliceRef",
     "Slices",
     "Source",
     "Step",
+    "Trainable",
     "ViewSpec",
     "Volume",
     "Window",
+    "config_of",
     "create_encoder",
     "discriminative_groups",
     "feature_std",

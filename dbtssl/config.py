@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, time
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -68,6 +68,16 @@ def validate(model: type[M], data: Mapping[str, Any], where: str = "", *, file: 
         ) from None
 
 
+def config_of(model: type[M], fields: Mapping[str, Any]) -> M:
+    """The ``Config`` behind the keywords of a component's constructor.
+
+    The registry hands over every field of a Config that is valid already; these are taken as they are, since a
+    validator that converts (percent to a share) would convert twice. Fewer are validated, and the defaults added.
+    """
+    whole = fields.keys() == model.model_fields.keys()
+    return cast("M", model.model_construct(**fields)) if whole else model(**fields)
+
+
 def set_key(data: dict[str, Any], assignment: str) -> None:
     """Apply ``a.b=VALUE`` in place; VALUE is a TOML value, or a bare word taken as text."""
     key, equals, text = assignment.partition("=")
@@ -94,8 +104,9 @@ def set_key(data: dict[str, Any], assignment: str) -> None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def result_fields(config: BaseModel) -> dict[str, Any]:

@@ -251,6 +251,7 @@ def test_did_you_mean_names_the_nearest_or_nothing():
     assert did_you_mean("patchs", ["patches", "pixels"]) == " Did you mean 'patches'?"
     assert did_you_mean("x", ["patches"]) == ""
     assert did_you_mean("x", []) == ""
+    assert did_you_mean("AUC", ["auc", "ar"]) == " Did you mean 'auc'?"
 
 
 def test_result_fields_leave_out_what_does_not_decide_at_any_depth():

@@ -309,7 +309,7 @@ def test_samplers(name):
     case, config = SAMPLERS[name], registry().load("sampler", name).Config
 
     def trace(fields):
-        sampler = registry().build("sampler", name, fields.model_dump())
+        sampler = registry().build("sampler", name, fields)
         rng = np.random.default_rng(0)
         anchors = [SliceRef(i, v.n_slices // 2) for i, v in enumerate(COHORT)]
         return [sampler.positive(anchor, COHORT, rng) for anchor in anchors for _ in range(30)]
@@ -335,7 +335,7 @@ def test_fine_tuners(name, labelled, tmp_path):
 
     def trace(fields):
         folder = tmp_path / str(next(folders))
-        tuner = registry().build("finetuner", name, fields.model_dump())
+        tuner = registry().build("finetuner", name, fields)
         model = tuner.fit(encoder, *labelled, Run(0, PatchRule(64), folder, "cpu", head=head))
         return sha256(model), lines(folder / "log.jsonl")
 

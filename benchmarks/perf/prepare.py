@@ -78,6 +78,7 @@ def official(path: Path, target: str) -> int:
 
 def ours(path: Path, target: str, jobs: int) -> int:
     """Copies of the volume through `dbtssl data prepare`."""
+    from dbtssl.data.phantom_source import Phantom
     from dbtssl.data.prepare import PrepareConfig, prepare
     from dbtssl.data.records import Label, Volume
     from dbtssl.interfaces import RawVolume
@@ -89,7 +90,7 @@ def ours(path: Path, target: str, jobs: int) -> int:
     out = Path(tempfile.mkdtemp(dir=CACHE))
     try:
         config = PrepareConfig(**TARGETS[target])
-        prepare("phantom", raws, out, config, phantom=True, jobs=jobs)
+        prepare(Phantom(), raws, out, config, name="phantom", phantom=True, jobs=jobs)
     finally:
         shutil.rmtree(out)
     return copies * SLICES

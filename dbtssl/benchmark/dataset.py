@@ -11,13 +11,14 @@ from filelock import FileLock
 
 from dbtssl.benchmark.store import Stage, file_hash
 from dbtssl.config import digest, result_fields, validate
-from dbtssl.data.deidentify import PUBLIC, prepared_privacy
+from dbtssl.data.deidentify import privacy_by
 from dbtssl.data.phantom_source import MARKER, is_phantom
 from dbtssl.data.split import Split, split_from_lists, split_patients
 from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.evaluation_sets import read_subset
+from dbtssl.interfaces.abilities import has_public_ids
 from dbtssl.plugins.locate import is_core
 from dbtssl.plugins.registry import registry
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
-    from dbtssl.interfaces import RawVolume
+    from dbtssl.interfaces import RawVolume, Source
 
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2  # 2: a source of a plugin says whether its ids are public
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def phantom_root(spec: Spec) -> Path:
     return platformdirs.user_cache_path("dbtssl") / "phantom" / name
 
 
-def find_volumes(spec: Spec) -> tuple[Path, Sequence[RawVolume]]:
-    """The volumes below the source's root; a phantom that is not there yet is made first."""
-    source = registry().build("source", spec.data.source, spec.data.options)
+def find_volumes(spec: Spec) -> tuple[Source, Path, Sequence[RawVolume]]:
+    """The source, and the volumes below its root; a phantom that is not there yet is made first."""
+    source: Source = registry().build("source", spec.data.source, spec.data.options)
     if spec.data.root:
         if spec.data.phantom:
             raise ConfigError(
@@ -76,10 +77,10 @@ def find_volumes(spec: Spec) -> tuple[Path, Sequence[RawVolume]]:
             f"source {spec.data.source!r} needs a folder",
             hint=f"dbtssl benchmark --data {spec.data.source}:FOLDER",
         )
-    return root, source.volumes(root)
+    return source, root, source.volumes(root)
 
 
-def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
+def prepare_stage(spec: Spec, source: Source, root: Path, raws: Sequence[RawVolume]) -> Stage:
     """The stage that turns DICOM files into the prepared store."""
     from dbtssl.data.prepare import PrepareConfig, prepare
 
@@ -87,10 +88,11 @@ def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
 
     def run(folder: Path) -> None:
         prepare(
-            spec.data.source,
+            source,
             raws,
             folder,
             config,
+            name=spec.data.source,
             phantom=is_phantom(root),
             jobs=spec.run.jobs or None,
         )
@@ -106,7 +108,7 @@ def prepare_stage(spec: Spec, root: Path, raws: Sequence[RawVolume]) -> Stage:
             "prepare": config.settings(),
         }
         | source_code(spec.data.source),
-        parents={"files": listing(root, raws, spec.data.source in PUBLIC)},
+        parents={"files": listing(root, raws, has_public_ids(source))},
         outputs=("dataset.json", "volumes.parquet", "boxes.parquet"),
         run=run,
     )
@@ -174,14 +176,14 @@ def _files_state(spec: Spec) -> str:
     if must_make_phantom(spec) or not (spec.data.root or spec.data.source == "phantom"):
         return ""
     source = registry().build("source", spec.data.source, spec.data.options)
-    return listing(root, source.volumes(root), spec.data.source in PUBLIC)
+    return listing(root, source.volumes(root), has_public_ids(source))
 
 
 def make_split(spec: Spec, dataset: PreparedDataset) -> Split:
     """The patient-wise split, refused where a part cannot be trained on or scored."""
     actionable = spec.rules.actionable
     if spec.split.lists:
-        privacy = prepared_privacy(dataset.source, dataset.config, phantom=dataset.phantom)
+        privacy = privacy_by(dataset.ids)
         lists = privacy.lists(read_lists(spec.split.lists))
         split = split_from_lists(dataset.cohort, lists, actionable)
     else:

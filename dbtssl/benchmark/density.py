@@ -10,7 +10,7 @@ import numpy as np
 
 from dbtssl.benchmark.dataset import phantom_root
 from dbtssl.benchmark.store import file_hash
-from dbtssl.data.deidentify import prepared_privacy
+from dbtssl.data.deidentify import privacy_by
 from dbtssl.data.density import density_of, read_density
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
@@ -48,9 +48,7 @@ def open_density(spec: Spec, data: Data) -> Density | None:
 
         known = {Key(*breast): share for breast, share in read_densities(path).items()}
     else:
-        privacy = prepared_privacy(
-            data.dataset.source, data.dataset.config, phantom=data.dataset.phantom
-        )
+        privacy = privacy_by(data.dataset.ids)
         known = {
             Key(*privacy.ids(key.patient, key.study), key.view): density
             for key, density in read_density(path).items()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
 from dbtssl.config import Config, did_you_mean, result_fields, validate
-from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.errors import ConfigError, DbtsslError, PluginError
+from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ AGGREGATORS: dict[Place, Level] = {
 }
 """What is aggregated, in the words of the specification, and the level that it gives."""
 
-PRESET_TABLES = {"objective", "sampler", "pretrain", "finetuner"}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -43,7 +42,7 @@ class Part:
 
     def build(self, *args: Any) -> Any:
         """Construct the component: ``Cls(*args, **config)``."""
-        return registry().build(self.kind, self.name, self.config.model_dump(), *args)
+        return registry().build(self.kind, self.name, self.config, *args)
 
     def key(self) -> dict[str, Any]:
         """What decides the result: name, resolved configuration, and the plugin's own code."""
@@ -138,7 +137,7 @@ def aggregator(spec: Spec, place: Place) -> Part:
             f"aggregate.{place}: aggregator {name!r} works at level {cls.level}, not {AGGREGATORS[place]}",
             hint="`dbtssl plugins` lists the aggregators",
         )
-    if place in ("breast", "patient") and (cls.needs == "features" or hasattr(cls, "fit")):
+    if place in ("breast", "patient") and (cls.needs == "features" or able(cls, Trainable)):
         raise ConfigError(
             f"aggregate.{place}: aggregator {name!r} learns or needs features; volumes have scores alone",
             hint="use it as aggregate.patch or aggregate.slice",
@@ -178,8 +177,15 @@ def check_networks(row: Row, patch_size: int) -> None:
                 ) from exc
 
 
-def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
-    cls = registry().load(kind, name)
+def _part(
+    kind: str, name: str, config: dict[str, Any], where: str = "", asked_by: str = ""
+) -> Part:
+    try:
+        cls = registry().load(kind, name)
+    except PluginError as exc:
+        if not asked_by:
+            raise
+        raise PluginError(f"{asked_by}: {exc.message}", hint=exc.hint) from exc
     return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
 
 
@@ -192,7 +198,11 @@ def _row(
     from dbtssl.training.pretrain import PretrainConfig
 
     method_name = (row.method if row else "") or name
-    method: Method = registry().load("method", method_name)
+    asked_by = f"row {name!r}, method {method_name!r}"
+    try:
+        method: Method = registry().load("method", method_name)
+    except PluginError as exc:
+        raise PluginError(f"row {name!r}: {exc.message}", hint=exc.hint) from exc
     preset_name = row.preset if row else ""
     preset = _preset(method_name, method, preset_name)
 
@@ -216,6 +226,7 @@ def _row(
                     "objective", method.objective_config, spec.objective.get(objective_name, {})
                 ),
                 f"{name}: objective.{objective_name}",
+                asked_by,
             )
         )
         if sampler_name is None:
@@ -230,6 +241,7 @@ def _row(
                 sampler_name,
                 pair_keys,
                 f"{name}: sampler.{sampler_name}",
+                f"row {name!r}: pairs" if row and row.pairs else asked_by,
             )
         )
         pretrain = attempt(
@@ -253,6 +265,7 @@ def _row(
             method.finetuner,
             merged("finetune", method.finetuner_config, spec.finetune),
             f"{name}: finetuner.{method.finetuner}",
+            asked_by,
         )
     )
     backbone = (row.backbone if row else None) or spec.backbone
@@ -288,10 +301,4 @@ def _preset(method: str, definition: Method, name: str) -> dict[str, dict[str, A
             f"Known: {', '.join(known) or 'none'}.",
             hint="choose one of these, or leave preset out",
         )
-    preset = definition.presets[name]
-    if stray := sorted(set(preset) - PRESET_TABLES):
-        raise ConfigError(
-            f"preset {name!r} of method {method!r} has an unknown table {stray[0]!r}",
-            hint=f"the plugin may name {', '.join(sorted(PRESET_TABLES))}",
-        )
-    return preset
+    return definition.presets[name]

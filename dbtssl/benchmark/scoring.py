@@ -18,6 +18,7 @@ from dbtssl.config import digest, result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
+from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _asked(spec: Spec) -> tuple[FeaturesOf | None, bool]:
         features = "patch"
     elif slice_.needs == "features":
         features = "slice"
-    return features, any(hasattr(cls, "fit") for cls in (patch, slice_))
+    return features, any(able(cls, Trainable) for cls in (patch, slice_))
 
 
 def _subsets(ctx: Context) -> dict[str, frozenset[str]]:

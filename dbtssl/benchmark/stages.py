@@ -11,7 +11,8 @@ from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import PluginError
-from dbtssl.interfaces import Run
+from dbtssl.interfaces import BuildsClassifier, HasHead, HasPlace, Run
+from dbtssl.interfaces.abilities import able
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
     if objective_part is None or sampler_part is None or config is None:
         raise ValueError(f"row {row.name} does no pretraining")
     learnt = registry().load("objective", objective_part.name)
-    beside = {
-        file: name for file, name in ((HEAD, "head"), (PLACE, "place")) if hasattr(learnt, name)
-    }
+    beside = [f for f, ability in ((HEAD, HasHead), (PLACE, HasPlace)) if able(learnt, ability)]
 
     def run(folder: Path) -> None:
         from dbtssl.training.pretrain import PretrainConfig, pretrain
@@ -62,8 +61,10 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             monitor=ctx.monitor(f"{row.name}, seed {seed}"),
         )
         _save(objective.encoder(), folder / ENCODER)
-        for file, name in beside.items():
-            _save(getattr(objective, name)(), folder / file)
+        if able(objective, HasHead):
+            _save(objective.head(), folder / HEAD)
+        if able(objective, HasPlace):
+            _save(objective.place(), folder / PLACE)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
 
     return Stage(
@@ -189,7 +190,8 @@ def fine_tuned(row: Row, seed: int, folder: Path) -> nn.Module:
     """The network that the fine-tune stage of ``row`` left in ``folder``; `PluginError` where it does not fit."""
     from dbtssl.nn.classifier import PatchClassifier
 
-    build = getattr(row.finetuner.build(), "classifier", PatchClassifier)
+    finetuner = row.finetuner.build()
+    build = finetuner.classifier if able(finetuner, BuildsClassifier) else PatchClassifier
     network: nn.Module = build(new_encoder(row, seed))
     load_weights(network, folder / CLASSIFIER, row.name)
     return network

@@ -115,7 +115,7 @@ def _material(
     jobs: int | None,
 ) -> Material:
     from dbtssl.data.audit import from_files, from_prepared, from_tables
-    from dbtssl.data.deidentify import prepared_privacy
+    from dbtssl.data.deidentify import privacy_by
     from dbtssl.data.store import MANIFEST, PreparedDataset
     from dbtssl.data.workers import cores
     from dbtssl.errors import DataError
@@ -124,7 +124,7 @@ def _material(
     if (where / MANIFEST).is_file():
         dataset = PreparedDataset.open(where)
         if lists is not None:
-            privacy = prepared_privacy(dataset.source, dataset.config, phantom=dataset.phantom)
+            privacy = privacy_by(dataset.ids)
             lists = privacy.lists(lists)
         return from_prepared(dataset, lists, pixels=pixels)
     if source is not None:

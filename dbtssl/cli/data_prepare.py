@@ -100,16 +100,15 @@ def command(
     config = PrepareConfig.model_validate(
         {"short_side": short_side, "resolution": resolution, "keep_ids": keep_ids}
     )
-    public = bool(getattr(component, "public", False))
     run(
-        source,
+        component,
         component.volumes(root),
         out,
         config,
+        name=source,
         phantom=is_phantom(root),
         jobs=jobs,
         max_bad=max_bad,
-        public=public,
     )
     dataset = PreparedDataset.open(out)
     kind = "phantom volumes" if dataset.phantom else "volumes"

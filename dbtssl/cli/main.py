@@ -44,11 +44,15 @@ class _Group(click.RichGroup):
 
 
 def _add_plugins(ctx: click.Context, param: click.Parameter, value: Sequence[Path]) -> None:
+    from dbtssl.errors import PluginError
     from dbtssl.plugins.files import add_plugin_file
     from dbtssl.plugins.registry import registry
 
     for path in value:
-        add_plugin_file(path)
+        try:
+            add_plugin_file(path)
+        except PluginError as exc:
+            raise click.BadParameter(f"{exc.message}; {exc.hint}", ctx, param) from None
         registry.cache_clear()
 
 

@@ -23,21 +23,26 @@ EPILOG = "Example: dbtssl plugins --json"
 def command(ctx: click.Context, as_json: bool) -> None:
     """List plugins and their components.
 
-    A plugin that fails to load is a row that says why; the others are not touched by it.
+    A plugin that fails to load, or names a target that is not there, is a row that says why; the others are not
+    touched by it. Targets are looked for and not imported.
     """
     from dbtssl.plugins import registry
+    from dbtssl.plugins.written import inspected
 
-    plugins = registry().plugins
+    plugins = [inspected(registry(), plugin) for plugin in registry().plugins]
     if as_json:
         click.echo(json.dumps([_plain(plugin) for plugin in plugins], indent=2))
         return
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(highlight=False)
     console.print(_table(plugins))
     debug = ctx.find_root().params.get("debug", False)
     for plugin in plugins:
-        if plugin.error is not None:
+        for note in plugin.notes:
+            console.print(Text.assemble((f"{plugin}: ", "bold yellow"), note), soft_wrap=True)
+        if plugin.status != "ok":
             console.print(_failure(plugin, debug), soft_wrap=True)
 
 
@@ -48,6 +53,7 @@ def _plain(plugin: PluginInfo) -> dict[str, Any]:
         "version": plugin.version,
         "status": plugin.status,
         "detail": plugin.detail,
+        "notes": list(plugin.notes),
         "components": [
             {"kind": c.kind, "name": c.name, "summary": c.summary} for c in plugin.components
         ],
@@ -75,7 +81,8 @@ def _table(plugins: list[PluginInfo]) -> Table:
 def _failure(plugin: PluginInfo, debug: bool) -> Text:
     from rich.text import Text
 
-    text = Text.assemble((f"{plugin} failed: ", "bold red"), plugin.detail)
+    what = "failed" if plugin.status == "failed" else "has faults"
+    text = Text.assemble((f"{plugin} {what}: ", "bold red"), plugin.detail)
     if debug and plugin.error is not None:
         text.append("\n" + "".join(traceback.format_exception(plugin.error)))
     return text

@@ -127,11 +127,12 @@ def _slices(
 ) -> Score:
     from dbtssl.errors import ConfigError
     from dbtssl.evaluation.evaluation_sets import SUB5, read_subset
-    from dbtssl.evaluation.learned import Learned, fit, load_state
+    from dbtssl.evaluation.learned import fit, load_state
     from dbtssl.evaluation.predictions import parse_predictions, read_parquet
     from dbtssl.evaluation.score import prepared, score
     from dbtssl.evaluation.selection import refuse_shared, with_labels
     from dbtssl.evaluation.volume_scores import read_labels
+    from dbtssl.interfaces import Trainable
 
     known = None if labels is None else read_labels(labels)
 
@@ -146,7 +147,7 @@ def _slices(
     aggregators = _aggregators(given)
     patch, slice_ = aggregators["patch"], aggregators["slice"]
     if given["train"] is not None and (
-        given["learned"] is not None or not any(isinstance(a, Learned) for a in (patch, slice_))
+        given["learned"] is not None or not any(isinstance(a, Trainable) for a in (patch, slice_))
     ):
         raise ConfigError(
             f"--train {given['train']}: no aggregator is to be trained",

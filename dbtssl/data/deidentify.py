@@ -1,9 +1,9 @@
 """Who a patient is, kept out of what is written: ids as keyed hashes, and messages without the paths of files.
 
-The ids of BCS-DBT and of the phantom are public and stay. Those of any other source become the first 64 bits of
-HMAC-SHA256 under a secret key (RFC 2104). The key is made once for each user and lies in the user's configuration
-folder, never in a prepared data set: without it a hash cannot be traced back by trying ids, and with it a patient has
-the same hash in every data set.
+The ids of BCS-DBT, of the phantom and of any source that says so itself (`SaysPublic`) are public and stay. Those of
+any other source become the first 64 bits of HMAC-SHA256 under a secret key (RFC 2104). The key is made once for each
+user and lies in the user's configuration folder, never in a prepared data set: without it a hash cannot be traced back
+by trying ids, and with it a patient has the same hash in every data set.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
+from dbtssl.interfaces.abilities import has_public_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dbtssl.data.split_lists import SplitLists
-    from dbtssl.interfaces import RawVolume
+    from dbtssl.interfaces import RawVolume, Source
 
-PUBLIC = ("bcs-dbt", "phantom")
-"""Sources whose ids were made by their publishers and name nobody."""
+Ids = Literal["published", "hashed", "kept"]
+"""What a prepared data set holds: the ids of a public source, keyed hashes, or ids that were kept on request."""
 
 KEY_BYTES = 32
 DIGITS = 16  # of a pseudonym: among a million patients two share one with a probability of 3e-8
@@ -43,6 +44,13 @@ class Privacy:
 
     public: bool
     key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> Ids:
+        """What becomes of ids, in the word of `dataset.json`."""
+        if self.public:
+            return "published"
+        return "kept" if self.key is None else "hashed"
 
     def apply(self, raws: Sequence[RawVolume]) -> list[RawVolume]:
         """The same volumes, patient and study under their pseudonyms, and in their order.
@@ -87,18 +95,23 @@ class Privacy:
         return text if self.public else self.words(text, raw)
 
 
-def privacy_of(source_name: str, *, public: bool | None = None, keep_ids: bool = False) -> Privacy:
-    """How volumes of the source are treated; the key is read, or made, only where ids are hashed.
-
-    ``public`` is what a source says of itself; those of `PUBLIC` are public in any case.
-    """
-    public = bool(public) or source_name in PUBLIC
-    return Privacy(public, None if public or keep_ids else load_key())
+def privacy_of(source: Source, *, keep_ids: bool = False) -> Privacy:
+    """How the volumes of ``source`` are treated, which says itself whether its ids are public."""
+    if has_public_ids(source):
+        return privacy_by("published")
+    return privacy_by("kept" if keep_ids else "hashed")
 
 
-def prepared_privacy(source: str, config: Mapping[str, Any], *, phantom: bool) -> Privacy:
-    """How the ids of a prepared data set came about, from what its `dataset.json` says."""
-    return privacy_of(source, public=phantom, keep_ids=bool(config.get("keep_ids", False)))
+def privacy_by(ids: Ids) -> Privacy:
+    """How volumes are treated whose ids are ``ids``; the key is read, or made, only where they are hashed."""
+    return Privacy(ids == "published", load_key() if ids == "hashed" else None)
+
+
+def ids_before(patients: Iterable[str], *, keep_ids: bool) -> Ids:
+    """What a data set holds whose `dataset.json` is older than its key ``ids``: what its patients look like."""
+    if all(re.fullmatch(rf"p[0-9a-f]{{{DIGITS}}}", patient) for patient in patients):
+        return "hashed"
+    return "kept" if keep_ids else "published"
 
 
 def _ids(key: bytes, patient: str, study: str) -> tuple[str, str]:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from dbtssl.interfaces import RawVolume
+    from dbtssl.data.deidentify import Ids
+    from dbtssl.interfaces import RawVolume, Source
 
 LOCK = ".prepare.lock"
 
@@ -69,31 +70,31 @@ class PrepareConfig(Config):
 
 
 def prepare(
-    source_name: str,
+    source: Source,
     raws: Sequence[RawVolume],
     out: Path,
     config: PrepareConfig,
     *,
+    name: str,
     phantom: bool,
     jobs: int | None,
     max_bad: int = 0,
-    public: bool | None = None,
 ) -> None:
-    """Prepare ``raws`` into the folder ``out``; a second run does nothing, an interrupted one goes on.
+    """Prepare ``raws`` of ``source`` into the folder ``out``; a second run does nothing, an interrupted one goes on.
 
     ``jobs`` is the number of processes, by default one a core; the result does not depend on it. A process holds a few
     decoded frames (at full resolution less than 0.7 GB in all). Volumes that cannot be prepared are listed in
-    `quarantine.csv`; with up to ``max_bad`` of them the data set holds the rest. ``public`` is what the source says of
-    its ids (`privacy_of`). `DataError` for more bad volumes, too little room or a full disk, and a folder that holds a
-    data set of other settings.
+    `quarantine.csv`; with up to ``max_bad`` of them the data set holds the rest. ``name`` is the source's registered
+    one; whether its ids are public the source says itself (`privacy_of`). `DataError` for more bad volumes, too little
+    room or a full disk, and a folder that holds a data set of other settings.
     """
     if not raws:
-        raise DataError(f"the source {source_name} lists no volume", hint="check its tables")
-    privacy = privacy_of(source_name, public=public, keep_ids=config.keep_ids)
+        raise DataError(f"the source {name} lists no volume", hint="check its tables")
+    privacy = privacy_of(source, keep_ids=config.keep_ids)
     raws = privacy.apply(raws)
     Cohort(raw.volume for raw in raws)  # refuses a volume that is listed twice
     with disk(out), _locked(out):
-        manifest = _same_settings(out, source_name, phantom, config)
+        manifest = _same_settings(out, name, phantom, config, privacy.kind)
         records, bad = _prepare(raws, out, config, jobs or cores(), privacy, resumed=not manifest)
         write_quarantine(out, bad)
         files = {raw.volume.id: raw.path for raw in raws} if privacy.public else {}
@@ -102,30 +103,34 @@ def prepare(
         stored = [record.stored for record in records]
         manifest = read_manifest(out)
         settings = config.settings()
-        digest = dataset_digest(source_name, phantom, settings, stored)
+        digest = dataset_digest(name, phantom, settings, stored)
         found = manifest and (manifest["digest"], manifest.get("counts", {}).get("quarantined", 0))
         if found != (digest, len(bad)):
             (out / MANIFEST).unlink(missing_ok=True)
             seal(
                 out,
                 stored,
-                source=source_name,
+                source=name,
                 phantom=phantom,
                 config=settings,
                 quarantined=len(bad),
+                ids=privacy.kind,
             )
 
 
 def _same_settings(
-    out: Path, source_name: str, phantom: bool, config: PrepareConfig
+    out: Path, name: str, phantom: bool, config: PrepareConfig, ids: Ids
 ) -> dict[str, Any] | None:
     """The manifest of what ``out`` holds already, refused where that was prepared otherwise."""
     manifest = read_manifest(out)
-    asked = (source_name, phantom, config.settings())
-    if manifest and (manifest["source"], manifest["phantom"], manifest["config"]) != asked:
+    asked = (name, phantom, config.settings(), ids)
+    if manifest is None:
+        return None
+    found = (*(manifest[k] for k in ("source", "phantom", "config")), manifest.get("ids", ids))
+    if found != asked:
         raise DataError(
-            f"{out} holds a data set prepared otherwise: {manifest['source']}, {manifest['config']}; "
-            f"asked for {asked[0]}, {asked[2]}",
+            f"{out} holds a data set prepared otherwise: {found[0]}, {found[2]}, ids {found[3]}; "
+            f"asked for {asked[0]}, {asked[2]}, ids {asked[3]}",
             hint="give another folder, or delete this one",
         )
     return manifest

@@ -17,6 +17,7 @@ import numpy as np
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.data.arrays import inside, open_array, read_rect, write_array, write_bytes, zero_pad
 from dbtssl.data.cohort_tables import StoredVolume, read_tables, write_tables
+from dbtssl.data.deidentify import ids_before
 from dbtssl.data.display import apply_window
 from dbtssl.data.records import Cohort, Rect, SliceRef, Volume
 from dbtssl.errors import DataError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     import blosc2
     from numpy.typing import NDArray
+
+    from dbtssl.data.deidentify import Ids
 
 FORMAT = 1
 MANIFEST = "dataset.json"
@@ -87,6 +90,7 @@ class PreparedDataset:
     source: str
     config: Mapping[str, Any]
     stored: tuple[StoredVolume, ...]
+    ids: Ids
 
     @classmethod
     def open(cls, root: Path) -> PreparedDataset:
@@ -106,7 +110,11 @@ class PreparedDataset:
                 f"(digest {found[:12]}, expected {manifest['digest'][:12]})",
                 hint=f"delete {MANIFEST} and run dbtssl data prepare again with the same arguments",
             )
-        return cls(root, Cohort(s.volume for s in stored), found, phantom, source, config, stored)
+        ids = manifest.get("ids") or ids_before(
+            (s.volume.patient for s in stored), keep_ids=bool(config.get("keep_ids", False))
+        )
+        cohort = Cohort(s.volume for s in stored)
+        return cls(root, cohort, found, phantom, source, config, stored, ids)
 
     def slices(self, indices: Sequence[int]) -> Slices:
         """A reader of the volumes at ``indices`` alone; nothing else of the data set can be reached through it."""
@@ -163,10 +171,12 @@ def seal(
     phantom: bool,
     config: Config | Mapping[str, Any],
     quarantined: int = 0,
+    ids: Ids | None = None,
 ) -> None:
     """Write the tables, then `dataset.json`; from here on the data set can be opened.
 
-    ``quarantined`` is the number of volumes that the source lists and that could not be prepared.
+    ``quarantined`` is the number of volumes that the source lists and that could not be prepared; ``ids`` says what
+    became of the source's ids.
     """
     write_tables(root, stored)
     fields = result_fields(config) if isinstance(config, Config) else dict(config)
@@ -176,6 +186,7 @@ def seal(
         "source": source,
         "phantom": phantom,
         "config": fields,
+        **({"ids": ids} if ids else {}),
         "digest": dataset_digest(source, phantom, fields, stored),
         "counts": {
             "patients": len({s.volume.patient for s in stored}),

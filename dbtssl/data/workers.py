@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -70,6 +71,9 @@ _stop: Event | None = None  # of this worker process, set by _start
 def _start(stop: Event) -> None:
     global _stop
     _stop = stop
+    sys.stdout = (
+        sys.stderr
+    )  # a plugin that prints when it is imported; the parent's stdout may be JSON
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which sets ``stop``
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

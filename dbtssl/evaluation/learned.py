@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from dbtssl.data.records import Label
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.units import apply, slice_groups, volume_groups
+from dbtssl.interfaces import Trainable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -21,28 +21,11 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Aggregator, Groups
 
 
-@runtime_checkable
-class Learned(Protocol):
-    """What an aggregator has besides, if it learns. Its random numbers come from a seed in its Config."""
-
-    def fit(self, train: Groups, val: Groups) -> None:
-        """Learn from labelled groups; ``val`` chooses between settings and stops."""
-        ...
-
-    def state(self) -> dict[str, NDArray[np.float64]]:
-        """What was learnt, as named arrays."""
-        ...
-
-    def load(self, state: Mapping[str, NDArray[np.float64]]) -> None:
-        """Take what `state` gave."""
-        ...
-
-
 def fit(
     patch: Aggregator, slice_: Aggregator, train: Predictions | None, val: Predictions | None
 ) -> None:
     """Train those of the two that learn: over the patches of a slice, and then over the slices of a volume."""
-    learns = [a for a in (patch, slice_) if isinstance(a, Learned)]
+    learns = [a for a in (patch, slice_) if isinstance(a, Trainable)]
     if not learns:
         return
     if train is None or val is None:
@@ -51,9 +34,9 @@ def fit(
             hint="give them with --train and --val",
         )
     refuse_shared(train.patients, val.patients, "the training and the validation predictions")
-    if isinstance(patch, Learned):
+    if isinstance(patch, Trainable):
         patch.fit(*(_labelled(slice_groups(p), p.abnormal) for p in (train, val)))
-    if isinstance(slice_, Learned):
+    if isinstance(slice_, Trainable):
         groups = []
         for p in (train, val):
             of_slices = apply(patch, slice_groups(p), "slice")
@@ -69,7 +52,7 @@ def save_state(patch: Aggregator, slice_: Aggregator) -> bytes:
     state = {
         f"{place}.{name}": array
         for place, aggregator in places.items()
-        if isinstance(aggregator, Learned)
+        if isinstance(aggregator, Trainable)
         for name, array in aggregator.state().items()
     }
     return bytes(save(state))
@@ -93,12 +76,12 @@ def load_state(patch: Aggregator, slice_: Aggregator, path: Path) -> None:
             for name, array in state.items()
             if name.startswith(f"{place}.")
         }
-        if isinstance(aggregator, Learned) != bool(own):
+        if isinstance(aggregator, Trainable) != bool(own):
             raise DataError(
                 f"{path} was not made with these aggregators: {', '.join(sorted(state)) or 'it is empty'}",
                 hint="name the aggregators that it was made with",
             )
-        if isinstance(aggregator, Learned):
+        if isinstance(aggregator, Trainable):
             aggregator.load(own)
 
 

@@ -5,6 +5,16 @@ The core is written against these protocols and knows no method. Plugin authors 
 
 from __future__ import annotations
 
+from dbtssl.interfaces.abilities import (
+    BuildsClassifier,
+    FreezesParameters,
+    HasHead,
+    HasPartner,
+    HasPlace,
+    ReportsCollapse,
+    SaysPublic,
+    Trainable,
+)
 from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
 from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
 from dbtssl.interfaces.methods import Method, Reported
@@ -15,10 +25,15 @@ from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
 __all__ = [
     "Aggregator",
     "Batch",
+    "BuildsClassifier",
     "Crop",
     "FineTuner",
     "FrameReader",
+    "FreezesParameters",
     "Groups",
+    "HasHead",
+    "HasPartner",
+    "HasPlace",
     "Labelled",
     "Level",
     "Method",
@@ -26,9 +41,12 @@ __all__ = [
     "Photometry",
     "RawVolume",
     "Reported",
+    "ReportsCollapse",
     "Run",
     "Sampler",
+    "SaysPublic",
     "Source",
     "Step",
+    "Trainable",
     "ViewSpec",
 ]

@@ -32,7 +32,7 @@ class Groups:
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """Ragged groups in, one logit for each group out. One that learns is a `dbtssl.evaluation.learned.Learned` too."""
+    """Ragged groups in, one logit for each group out. One that learns is a `Trainable` too."""
 
     Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]

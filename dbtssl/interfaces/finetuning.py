@@ -47,8 +47,7 @@ class Run:
 class FineTuner(Protocol):
     """Encoder and labelled patients in, patch classifier out: ``(B, 1, S, S)`` to ``(B,)`` logits of *abnormal*.
 
-    The classifier is a `PatchClassifier`; a fine-tuner that makes another network has a second method,
-    ``classifier(encoder) -> nn.Module``, that builds it untrained, so that its weights can be loaded again.
+    The classifier is a `PatchClassifier`; a fine-tuner that makes another network is a `BuildsClassifier` too.
     """
 
     Config: ClassVar[type[Config]]

@@ -18,9 +18,8 @@ class Sampler(Protocol):
     """Which slice is this slice's positive.
 
     The log of a pretraining has ``same_slice``, the share of pairs whose positive is the anchor itself. A sampler that
-    needs a volume other than the anchor's, and falls back where there is none, says in its docstring to what; it may
-    have a second method, ``has_partner(volume: int, cohort: Cohort) -> bool``, and the log then has ``no_partner``,
-    the share of volumes for which it is false.
+    needs a volume other than the anchor's, and falls back where there is none, says in its docstring to what; it may be
+    a `HasPartner` too, and the log then has ``no_partner``, the share of volumes without one.
     """
 
     Config: ClassVar[type[Config]]
@@ -36,18 +35,8 @@ class Objective(Protocol):
 
     ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
 
-    An objective that learns to tell something abnormal without labels may have a method ``head() -> nn.Linear``: one
-    logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`. One that learns
-    where may have ``place() -> nn.Module``: from the encoder's places ``(B, P, C)`` (`places_and_pooled`) to logits
-    ``(B, P, 1)``. It is kept as well, for maps.
-
-    An objective that freezes some of its parameters for a time may have a method ``before_step() -> None``. It is
-    called between the backward pass and the optimiser's step: a parameter whose ``grad`` it sets to None gets neither a
-    step nor weight decay, and counts in no norm that is clipped.
-
-    An objective that can tell a collapse may have a method ``collapsed(means: Mapping[str, float]) -> str``. It is
-    asked at the end of each epoch, with the epoch's means of what ``Step.logs`` names: one sentence that says what has
-    collapsed ends the training with a `TrainingError`, an empty string lets it go on.
+    It may be a `HasHead` (one logit that it learnt without labels), a `HasPlace` (logits of places), a
+    `FreezesParameters` (some take no step for a time) and a `ReportsCollapse` (whether the training has collapsed) too.
     """
 
     Config: ClassVar[type[Config]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from dbtssl.errors import PluginError
+from dbtssl.interfaces.checks import one_of, rising, whole, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,10 +33,27 @@ class Crop:
     min_tissue: float = 0.01
     tries: int = 10  # as in torchvision's RandomResizedCrop
 
+    def __post_init__(self) -> None:
+        sides = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        if len(sides) != 2:
+            raise PluginError(
+                f"Crop: size is {self.size!r}, expected a side or (rows, columns), in pixels",
+                hint="a square view of 224 pixels is Crop(224)",
+            )
+        for side in sides:
+            whole("Crop", "size", side, 1)
+        whole("Crop", "tries", self.tries, 1)
+        rising("Crop", "scale", self.scale, above=0.0, most=1.0, what="shares of an area")
+        rising("Crop", "ratio", self.ratio, above=0.0)
+        within("Crop", "rotation", self.rotation, 0.0, 180.0, "degrees")
+        for name in ("flip", "p_rotation"):
+            within("Crop", name, getattr(self, name), 0.0, 1.0, "a probability; 0.5 is 50 %")
+        within("Crop", "min_tissue", self.min_tissue, 0.0, 1.0, "a share; 0.01 is 1 %")
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the view."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,14 @@ class Photometry:
     p_blur: float = 0.0
     noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast"):
+            within("Photometry", name, getattr(self, name), 0.0, 1.0, "half width of a factor")
+        for name in ("p_jitter", "p_blur"):
+            within("Photometry", name, getattr(self, name), 0.0, 1.0, "a probability; 0.5 is 50 %")
+        rising("Photometry", "blur", self.blur, least=0.0)
+        within("Photometry", "noise", self.noise, 0.0, 1.0, "in units of the display range")
+
 
 @dataclass(frozen=True)
 class ViewSpec:
@@ -66,6 +92,17 @@ class ViewSpec:
     crop: Crop
     photometry: Photometry = Photometry()
     same_crop_as: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("ViewSpec", "of", self.of, ("anchor", "positive"))
+        for name, kind in (("crop", Crop), ("photometry", Photometry)):
+            if not isinstance(getattr(self, name), kind):
+                raise PluginError(
+                    f"ViewSpec: {name} is {getattr(self, name)!r}, expected a {kind.__name__}",
+                    hint="a view is ViewSpec('anchor', Crop(224), Photometry())",
+                )
+        if self.same_crop_as is not None:
+            whole("ViewSpec", "same_crop_as", self.same_crop_as, 0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from dbtssl.errors import PluginError
 from dbtssl.plugins import files
 from dbtssl.plugins.dependencies import code_hash, code_parts, own_module
+from dbtssl.plugins.foreign import Interrupted, apart, describe, say
 from dbtssl.plugins.locate import find, is_core
 
 # kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
@@ -50,12 +51,17 @@ class Component:
         """Import the target; a `PluginError` names the component, its distribution and what went wrong."""
         module_name, _, attribute = self.target.partition(":")
         try:
-            module = importlib.import_module(module_name)
-        except Exception as exc:
+            with apart() as changed:
+                module = importlib.import_module(module_name)
+        except Interrupted:
+            raise
+        except BaseException as exc:
             raise PluginError(
-                f"{self} cannot be imported from {self.target}: {type(exc).__name__}: {exc}",
-                hint="install what it needs, or report it to the plugin's author",
+                f"{self} cannot be imported from {self.target}: {describe(exc)}",
+                hint="install what it needs, or see `dbtssl plugins` for its author's mistakes",
             ) from exc
+        for note in changed:
+            say(f"{self}: {note}")
         try:
             return getattr(module, attribute)
         except AttributeError as exc:
@@ -64,7 +70,7 @@ class Component:
             raise PluginError(
                 f"{self} cannot be imported from {self.target}: "
                 f"the module has no attribute {attribute!r}.{did_you_mean(attribute, dir(module))}",
-                hint="mend the target that the plugin registers",
+                hint="correct the target that the plugin registers",
             ) from exc
 
     def fingerprint(self) -> str:

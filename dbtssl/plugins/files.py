@@ -16,6 +16,8 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbtssl.errors import PluginError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
@@ -35,13 +37,24 @@ def plugin_files() -> list[Path]:
 
 
 def add_plugin_file(path: Path) -> None:
-    """Name one more file, for this process and its children."""
+    """Name one more file, for this process and its children; `PluginError` for a name that cannot be a plugin's."""
+    if path.suffix != ".py":
+        raise PluginError(
+            f"{path}: got a file that is not named *.py, expected a Python module",
+            hint=f"rename it to {path.stem or 'my_plugin'}.py",
+        )
+    if os.pathsep in str(path.absolute()):
+        raise PluginError(
+            f"{path.absolute()}: the path has a {os.pathsep!r}, which separates the paths of {ENVIRONMENT}",
+            hint="rename the file or its folder",
+        )
     os.environ[ENVIRONMENT] = os.pathsep.join(map(str, [*plugin_files(), path.absolute()]))
 
 
 def module_name(path: Path) -> str:
-    """The module that ``path`` is imported as; two files of one name in two folders differ."""
+    """The module that ``path`` is imported as, an identifier; two files of one name in two folders differ."""
     stem = re.sub(r"\W", "_", path.stem)
+    stem = f"_{stem}" if stem[:1].isdigit() else stem
     return f"{__name__}.{stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbtssl.errors import DbtsslError, PluginError
+from dbtssl.plugins import source
 from dbtssl.plugins.component import KINDS, Component
+from dbtssl.plugins.foreign import describe, say
+from dbtssl.plugins.methods import check_method
 from dbtssl.plugins.structure import check_instance, check_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from dbtssl.config import Config
 
 
 @cache
@@ -24,16 +32,20 @@ def registry() -> Registry:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One row of ``dbtssl plugins``; ``detail`` says why a plugin failed, ``error`` keeps the exception."""
+    """One row of ``dbtssl plugins``; ``detail`` says why a plugin failed, ``error`` keeps the exception.
+
+    ``notes`` are what its author should know though it works.
+    """
 
     name: str
     distribution: str
     version: str
-    status: Literal["ok", "failed"] = "ok"
+    status: Literal["ok", "faulty", "failed"] = "ok"
     detail: str = ""
     components: tuple[Component, ...] = ()
     module: str = ""
     error: BaseException | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -50,13 +62,19 @@ class Registry:
     def __init__(self) -> None:
         self.plugins: list[PluginInfo] = []
         self._components: dict[tuple[str, str], Component] = {}
+        self._checked: set[tuple[str, str]] = set()
 
     def add(self, components: Iterable[Component]) -> None:
         """Add every component, or none of them; a name that is taken is a `PluginError`."""
         fresh: dict[tuple[str, str], Component] = {}
         for component in components:
             key = component.kind, component.name
-            taken = self._components.get(key) or fresh.get(key)
+            if key in fresh:
+                raise PluginError(
+                    f"{component.kind} {component.name!r} is registered twice by this plugin",
+                    hint="remove one of the two, or give it a name of its own",
+                )
+            taken = self._components.get(key)
             if taken is not None:
                 raise PluginError(
                     f"{component.kind} {component.name!r} is already registered by {taken.origin}",
@@ -83,27 +101,45 @@ class Registry:
         component = self.component(kind, name)
         target = component.resolve()
         check_target(component, target)
+        if (kind, name) not in self._checked:
+            self._checked.add((kind, name))
+            for note in source.notes(component):
+                say(f"{component}: {note}")
+        if kind == "method":
+            check_method(self, component, target)
         return target
 
-    def build(self, kind: str, name: str, config: Mapping[str, Any], *args: Any) -> Any:
-        """Construct ``Cls(*args, **fields)`` from validated ``config``; no config object travels into the class.
+    def build(self, kind: str, name: str, config: Config | Mapping[str, Any], *args: Any) -> Any:
+        """Construct ``Cls(*args, **fields)``; no config object travels into the class.
 
-        Raises `ConfigError` for a wrong key or value and `PluginError` for a constructor that raises.
+        A ``config`` that is a `Config` of the component has been validated and is taken as it is: a validator that
+        converts (percent to a share) would convert twice. Plain data are validated here. Raises `ConfigError` for a
+        wrong key or value and `PluginError` for a constructor that raises.
         """
-        from dbtssl.config import validate
+        from dbtssl.config import Config, validate
 
         component, target = self.component(kind, name), self.load(kind, name)
-        settings = validate(target.Config, config, where=f"{kind}.{name}")
+        if isinstance(config, Config):
+            if type(config) is not target.Config:
+                raise PluginError(
+                    f"{component}: got a {type(config).__qualname__}, expected its own Config, "
+                    f"{target.Config.__qualname__}",
+                    hint="validate the keys against the Config of the component that is built",
+                )
+            settings = config
+        else:
+            settings = validate(target.Config, config, where=f"{kind}.{name}")
         fields = {field: getattr(settings, field) for field in type(settings).model_fields}
         try:
-            built = target(*args, **fields)
-        except DbtsslError:
+            with redirect_stdout(sys.stderr):
+                built = target(*args, **fields)
+        except (DbtsslError, KeyboardInterrupt):
             raise
-        except Exception as exc:
+        except BaseException as exc:
             given = [type(a).__name__ for a in args] + [f"{k}={v!r}" for k, v in fields.items()]
             raise PluginError(
                 f"{component} could not be built as {target.__name__}({', '.join(given)}): "
-                f"{type(exc).__name__}: {exc}",
+                f"{describe(exc)}",
                 hint="the fields of Config are the constructor's keywords; --debug shows the traceback",
             ) from exc
         check_instance(component, built)
@@ -117,11 +153,23 @@ class Registry:
         from dbtssl.config import did_you_mean
 
         known = self.names(kind)
-        failed = [plugin.name for plugin in self.plugins if plugin.status == "failed"]
+        failed = [plugin for plugin in self.plugins if plugin.status == "failed"]
+        bringing = [plugin for plugin in failed if _would_bring(plugin, name)]
+        message = f"no {kind} named {name!r}."
+        if bringing:
+            why = "; ".join(
+                f"plugin {plugin} failed to load: {plugin.detail}" for plugin in bringing
+            )
+            return PluginError(f"{message} {why}", hint="see `dbtssl plugins`")
+        message += f"{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}."
+        if not failed:
+            return PluginError(message, hint="`dbtssl plugins` lists what is installed")
         count = "1 plugin" if len(failed) == 1 else f"{len(failed)} plugins"
-        return PluginError(
-            f"no {kind} named {name!r}.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}.",
-            hint=f"{count} failed to load ({', '.join(failed)}); see `dbtssl plugins`"
-            if failed
-            else "`dbtssl plugins` lists what is installed",
-        )
+        names = ", ".join(plugin.name for plugin in failed)
+        return PluginError(message, hint=f"{count} failed to load ({names}); see `dbtssl plugins`")
+
+
+def _would_bring(plugin: PluginInfo, name: str) -> bool:
+    """Whether a plugin that failed has ``name`` in its source, or a name like it."""
+    alike = re.sub(r"[\W_]+", "-", plugin.name).casefold() == name.casefold()
+    return alike or (plugin.module != "" and source.mentions(plugin.module, name))

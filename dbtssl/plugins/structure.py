@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import get_protocol_members
 
 from dbtssl.errors import PluginError
+from dbtssl.interfaces.abilities import ABILITIES, Trainable
 from dbtssl.plugins.component import KINDS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check_instance(component: Component, instance: object) -> None:
 
 
 def _check_class(component: Component, target: type, interface: str) -> None:
-    from dbtssl.config import Config
+    from dbtssl.config import Config, did_you_mean
 
     protocol = _protocol(interface)
     missing = [
@@ -48,7 +49,10 @@ def _check_class(component: Component, target: type, interface: str) -> None:
         if _on_class(protocol, name) and not _has(target, name)
     ]
     if missing:
-        raise _refuse(component, f"class {target.__name__} has no {' and no '.join(missing)}")
+        own = {name for base in target.__mro__ for name in vars(base) if not name.startswith("_")}
+        near = "".join(did_you_mean(name.removesuffix("()"), own) for name in missing)
+        what = f"class {target.__name__} has no {' and no '.join(missing)}"
+        raise _refuse(component, f"{what}.{near}" if near else what)
     config = target.Config  # type: ignore[attr-defined]
     if not (isinstance(config, type) and issubclass(config, Config)):
         raise _refuse(
@@ -57,6 +61,24 @@ def _check_class(component: Component, target: type, interface: str) -> None:
     for name in get_protocol_members(protocol):
         if callable(getattr(protocol, name, None)) and not callable(getattr(target, name)):
             raise _refuse(component, f"{target.__name__}.{name} must be a method")
+    for ability in ABILITIES[component.kind]:
+        _check_ability(component, target, ability)
+
+
+def _check_ability(component: Component, target: type, ability: Any) -> None:
+    """A class that can do part of what belongs together would be taken for one that cannot do it at all."""
+    methods = [name for name in sorted(get_protocol_members(ability)) if hasattr(ability, name)]
+    found = [name for name in methods if _has(target, name)]
+    for name in found:
+        if not callable(getattr(target, name)):
+            raise _refuse(component, f"{target.__name__}.{name} must be a method")
+    if ability is Trainable and "fit" in found and found != methods:
+        missing = [f"{name}()" for name in methods if name not in found]
+        raise _refuse(
+            component,
+            f"class {target.__name__} has fit() and no {' and no '.join(missing)}, "
+            "so that what it learns would be lost",
+        )
 
 
 def _protocol(interface: str | None) -> Any:
@@ -78,6 +100,6 @@ def _has(cls: type, name: str) -> bool:
 
 def _refuse(component: Component, what: str) -> PluginError:
     return PluginError(
-        f"{component} is not a {component.kind}: {what} ({component.target})",
+        f"{component} is no {component.kind}: {what} ({component.target})",
         hint="see the interfaces in dbtssl.api",
     )

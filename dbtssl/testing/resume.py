@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
+from dbtssl.data.records import SliceRef
 from dbtssl.plugins.registry import registry
 from dbtssl.testing.toy_cohort import toy_cohort
 from dbtssl.training.checkpoint import load_checkpoint
@@ -14,11 +17,12 @@ from dbtssl.training.loop import CHECKPOINT
 from dbtssl.training.pretrain import PretrainConfig, pretrain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import nn
 
+    from dbtssl.data.records import Cohort
     from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
 
@@ -44,12 +48,15 @@ def check_resume(
     than the first, so that all that counts must come from the checkpoint. Compared is the SHA-256 of every tensor and
     number of the last checkpoint: objective, optimiser, running means. It is returned.
 
-    ``schedule`` changes keys of `PretrainConfig`, whose steps must stay 20; without ``slices`` it is a `toy_cohort`,
-    without ``sampler`` pairs of a slice with itself.
+    ``schedule`` changes keys of `PretrainConfig`, whose steps must stay 20; without ``slices`` it is a `toy_cohort`
+    whose slices all differ, without ``sampler`` pairs of a slice with itself. `check_draws` tries a ``sampler`` first:
+    where the slices of a volume are alike, a training does not show which of them was drawn.
     """
-    slices = toy_cohort(folder / "data") if slices is None else slices
+    slices = toy_cohort(folder / "data", slices_differ=True) if slices is None else slices
     if sampler is None:
         sampler = cast("Sampler", registry().build("sampler", "same-slice", {}))
+    else:
+        check_draws(sampler, slices.cohort)
     anchors = {"slices_per_volume": 32 // len(slices.cohort)}
     plan = SCHEDULE | anchors | schedule
 
@@ -88,6 +95,53 @@ def check_resume(
             f"{min(differ)} among them; state_dict must hold all that decides the future"
         )
     return hashlib.sha256("".join(sorted(straight.values())).encode()).hexdigest()
+
+
+def check_draws(sampler: Sampler, cohort: Cohort, draws: int = 20) -> None:
+    """Raise AssertionError where positives depend on more than anchor, cohort and the generator that is passed in.
+
+    For every slice of ``cohort`` the sampler is asked ``draws`` times, and then again in the other order, with a
+    generator in the same state and the global ones of `random`, numpy and torch in another. The positives, and how much
+    is taken from the generator, must be the same, whichever worker asks and whatever was asked before.
+    """
+    anchors = [SliceRef(i, z) for i, v in enumerate(cohort) for z in range(v.n_slices)]
+    asked = [(anchor, draw) for draw in range(draws) for anchor in anchors]
+    first = _drawn(sampler, cohort, asked, 1)
+    second = _drawn(sampler, cohort, asked[::-1], 2)
+    differ = [where for where in asked if first[where] != second[where]]
+    if differ:
+        anchor, (one, _), (two, _) = differ[0][0], first[differ[0]], second[differ[0]]
+        what = (
+            f"{one}, then {two}" if one != two else f"{one}, but with more or fewer numbers drawn"
+        )
+        raise AssertionError(
+            f"{type(sampler).__name__}: {len(differ)} of {len(asked)} positives differ when asked for again with a "
+            f"generator in the same state, first that of {anchor}: {what}; every random number must come from the "
+            "rng that is passed in, and nothing may be remembered between calls"
+        )
+
+
+def _drawn(
+    sampler: Sampler, cohort: Cohort, asked: Sequence[tuple[SliceRef, int]], state: int
+) -> dict[tuple[SliceRef, int], tuple[SliceRef, float]]:
+    """The positive of each anchor and draw, whose generator depends on them alone, and that generator's next number.
+
+    Global generators are put back.
+    """
+    kept = random.getstate(), np.random.get_state()  # noqa: NPY002 - the legacy one is what is tested
+    with torch.random.fork_rng(devices=[]):
+        random.seed(state)
+        np.random.seed(state)  # noqa: NPY002
+        torch.manual_seed(state)
+        try:
+            found = {}
+            for anchor, draw in asked:
+                rng = np.random.default_rng([draw, anchor.volume, anchor.z])
+                found[anchor, draw] = sampler.positive(anchor, cohort, rng), rng.random()
+            return found
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])  # noqa: NPY002
 
 
 def _expect(folder: Path, steps: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A toy cohort for pretraining: missing views, a repeat, a second study; each volume has a texture of its own."""
+"""A toy cohort for pretraining: missing views, a repeat, a second study; a texture of its own for each volume."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ VOLUMES = (
 )
 
 
-def toy_cohort(root: Path, *, n_slices: int = 3, block: int = 8, seed: int = 0) -> Slices:
-    """Eight volumes of ``n_slices`` slices at ``root``, each a pattern of 5 x 4 squares of ``block`` pixels."""
+def toy_cohort(
+    root: Path, *, n_slices: int = 3, block: int = 8, seed: int = 0, slices_differ: bool = False
+) -> Slices:
+    """Eight volumes of ``n_slices`` slices at ``root``, each a pattern of 5 x 4 squares of ``block`` pixels.
+
+    The slices of a volume are alike, so that their volume can be told from any of them, unless ``slices_differ``.
+    """
     rng = np.random.default_rng(seed)
     rows, columns = 5 * block, 4 * block
     volumes, arrays = [], []
     for patient, study, view in VOLUMES:
         volumes.append(Volume(patient, study, view, n_slices, rows, columns, Label.NORMAL))
-        levels = rng.integers(0, 1023, size=(1, 5, 4))
+        levels = rng.integers(0, 1023, size=(n_slices if slices_differ else 1, 5, 4))
         pattern = levels.repeat(block, axis=1).repeat(block, axis=2)
         arrays.append(np.broadcast_to(pattern, (n_slices, rows, columns)).astype(np.uint16))
     data = write_dataset(root, volumes, arrays)

@@ -58,7 +58,7 @@ def toy_objective(
     torch.manual_seed(seed)
     if encoder is None:
         encoder = ToyEncoder() if backbone is None else create_encoder(backbone[0], **backbone[1])
-    objective: Objective = registry().build("objective", name, config.model_dump(), encoder)
+    objective: Objective = registry().build("objective", name, config, encoder)
     return objective
 
 

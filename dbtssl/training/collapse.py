@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtssl.errors import TrainingError
+from dbtssl.interfaces.abilities import ReportsCollapse, able
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
 def refuse_collapse(
     fabric: Fabric, objective: Objective, means: Mapping[str, float], epoch: int
 ) -> None:
-    """Ask the objective at an epoch's end, where it has the method ``collapsed``; see `Objective`.
+    """Ask the objective at an epoch's end, where it is a `ReportsCollapse`.
 
     All ranks call this and follow rank 0, whose means are in the log. Raises `TrainingError` with the sentence.
     """
-    collapsed = getattr(objective, "collapsed", None)
-    if collapsed is None:
+    if not able(objective, ReportsCollapse):
         return
-    if what := fabric.broadcast(str(collapsed(means))):
+    if what := fabric.broadcast(str(objective.collapsed(means))):
         raise TrainingError(
             f"the training collapsed by the end of epoch {epoch}: {what}",
             hint="lower pretrain.lr, lengthen pretrain.warmup_epochs, or look at the objective's temperatures and "

@@ -19,6 +19,7 @@ from torch import nn
 
 from dbtssl.config import digest, result_fields
 from dbtssl.errors import ConfigError, TrainingError
+from dbtssl.interfaces.abilities import FreezesParameters, able
 from dbtssl.progress import progress
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.collapse import refuse_collapse
@@ -99,7 +100,6 @@ def run(
         from dbtssl.training.watch import Watch  # brings scikit-learn
 
         watch = Watch(monitor, folder, folder / LOG, fabric.device)
-    before_step = getattr(objective, "before_step", None)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:
         saved = begun = time.monotonic()
@@ -113,8 +113,8 @@ def run(
             out = training(fabric.to_device(raw))
             optimizer.zero_grad()
             fabric.backward(out["loss"])
-            if before_step is not None:
-                before_step()
+            if able(objective, FreezesParameters):
+                objective.before_step()
             if config.clip_norm is not None:
                 norm = fabric.clip_gradients(
                     training, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dbtssl.data.records import SliceRef
-from dbtssl.interfaces import Batch
+from dbtssl.interfaces import Batch, HasPartner
+from dbtssl.interfaces.abilities import able
 from dbtssl.views.crops import check_views, cut, draw_places, pixel_size
 from dbtssl.views.photometry import photometry
 
@@ -146,11 +147,10 @@ def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
 
 
 def no_partner(sampler: interfaces.Sampler, cohort: Cohort) -> dict[str, float]:
-    """Share of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it has no ``has_partner``."""
-    has_partner = getattr(sampler, "has_partner", None)
-    if has_partner is None:
+    """Share of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it is no `HasPartner`."""
+    if not able(sampler, HasPartner):
         return {}
-    without = sum(not has_partner(volume, cohort) for volume in range(len(cohort)))
+    without = sum(not sampler.has_partner(volume, cohort) for volume in range(len(cohort)))
     return {"no_partner": without / len(cohort)}
 
 

@@ -19,7 +19,6 @@ METHOD = Method(
     summary="random weights",
     presets={
         "short": {"finetuner": {"epochs": 7, "strategy": "linear"}},
-        "wrong": {"finetune": {"epochs": 7}},
     },
 )
 WARM = Method(
@@ -73,12 +72,6 @@ def test_a_preset_changes_the_fine_tuner():
     spec = make_spec(methods=["toy"], method={"toy": {"preset": "short"}})
     config = resolve(spec).rows[0].finetuner.config
     assert (config.epochs, config.strategy) == (7, "linear")
-
-
-@pytest.mark.usefixtures("plugin")
-def test_a_preset_with_an_unknown_table_is_refused():
-    with pytest.raises(ConfigError, match="unknown table 'finetune'"):
-        resolve(make_spec(methods=["toy"], method={"toy": {"preset": "wrong"}}))
 
 
 def test_layers_of_settings_win_in_order():
@@ -225,3 +218,152 @@ def test_keys_of_an_objective_that_is_not_there_are_refused():
     with pytest.raises(DbtsslError, match="moco-v2") as caught:
         resolve(make_spec(objective={"moco-v3": {"crop_size": 64}}))
     assert "moco-v3" in caught.value.message
+
+
+PERCENT = """
+from typing import Annotated
+
+from pydantic import AfterValidator
+from dbtssl.api import Config, Field, Method, hookimpl
+from dbtssl_sift_dbt.finetuner import LocalMultiPatch
+
+DBTSSL_API = 1
+Percent = Annotated[float, Field(ge=0, le=100), AfterValidator(lambda value: value / 100)]
+METHOD = Method(summary="percent", objective="moco-v2", sampler="often", finetuner="partly")
+
+
+class Often:
+    class Config(Config):
+        share: Percent = Field(default=50.0, description="percent of the pairs")
+
+    def __init__(self, share):
+        self.share = share
+
+    def positive(self, anchor, cohort, rng):
+        return anchor
+
+
+class Partly(LocalMultiPatch):
+    class Config(LocalMultiPatch.Config):
+        share: Percent = Field(default=50.0, description="percent of the patches")
+
+
+@hookimpl
+def register_components(register):
+    register("sampler", "often", f"{__name__}:Often", "its validator makes percent a share")
+    register("finetuner", "partly", f"{__name__}:Partly", "so does its own")
+    register("method", "percent", f"{__name__}:METHOD", METHOD.summary)
+"""
+
+
+@pytest.mark.parametrize(("given", "share"), [({"share": 0.5}, 0.005), ({}, 0.5)])
+def test_what_is_recorded_is_what_a_component_is_built_with(tmp_path, given, share):
+    """A validator that converts is applied once: 0.5 % is 0.005, not 0.00005 under a record of 0.005."""
+    path = tmp_path / "percent.py"
+    path.write_text(PERCENT)
+    add_plugin_file(path)
+    changes = {"sampler": given, "finetune": given, "objective": {"crop_size": 64}}
+    row = resolve(make_spec(methods=["percent"], method={"percent": changes})).rows[0]
+    assert row.sampler.key()["config"]["share"] == row.sampler.build().share == share
+    assert row.finetuner.key()["config"]["share"] == row.finetuner.build().config.share == share
+
+
+def test_a_configuration_of_another_component_is_refused():
+    other = registry().load("aggregator", "top-k").Config()
+    with pytest.raises(DbtsslError, match=r"Config, expected its own Config"):
+        registry().build("aggregator", "mean", other)
+
+
+WRONG = """
+from dbtssl.api import Method, Reported, hookimpl
+
+DBTSSL_API = 1
+ROW = {
+    "level": "slice",
+    "backbone": "cnn7",
+    "patches": 1,
+    "values": {"auc": 90.0},
+    "protocol": "strict",
+    "evaluation_set": "ours",
+    "source": "table 1",
+}
+METHOD = Method(**CHANGE)
+
+
+@hookimpl
+def register_components(register):
+    register("method", "wrong", f"{__name__}:METHOD", METHOD.summary)
+"""
+MOCO = {"summary": "x", "objective": "moco-v2", "sampler": "same-slice"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            "MOCO | {'sampler': 'gaussian-slices'}",
+            "sampler: no sampler named 'gaussian-slices'",
+        ),
+        ("MOCO | {'objective': 'moco-v3'}", "objective: no objective named 'moco-v3'"),
+        ("MOCO | {'finetuner': 'local'}", "finetuner: no finetuner named 'local'"),
+        (
+            "MOCO | {'objective_config': {'temprature': 0.1}}",
+            "objective_config.temprature: unknown key. Did you mean 'temperature'",
+        ),
+        (
+            "MOCO | {'presets': {'hot': {'objective': {'temperature': -1.0}}}}",
+            "presets.hot.objective.temperature: got -1.0, expected a number > 0",
+        ),
+        (
+            "MOCO | {'presets': {'a': {'finetuner': {'strateggy': 'full'}}}}",
+            "presets.a.finetuner.strateggy: unknown key",
+        ),
+        (
+            "MOCO | {'reported': (Reported(**ROW | {'backbone': 'cnn77'}),)}",
+            "reported.0.backbone: unknown 'cnn77'. Did you mean 'cnn7'",
+        ),
+        (
+            "MOCO | {'reported': (Reported(**ROW), Reported(**ROW | {'finetuner': 'discriminativ'}))}",
+            "reported.1.finetuner: unknown 'discriminativ'. Did you mean 'discriminative'",
+        ),
+    ],
+)
+def test_what_a_method_names_and_nobody_has_is_refused_whatever_its_rows_ask_for(
+    tmp_path, change, words
+):
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.replace("CHANGE", change.replace("MOCO", repr(MOCO))))
+    add_plugin_file(path)
+    with pytest.raises(DbtsslError) as error:
+        resolve(make_spec(methods=["random-init", "wrong"]))
+    assert f"row 'wrong': method 'wrong' of {path}" in error.value.message
+    assert words in error.value.message
+
+
+def test_a_sound_method_of_a_plugin_is_taken(tmp_path):
+    """Also a paper's row of a weights tag of timm, and of a fine-tuner by its name."""
+    rows = "Reported(**ROW | {'backbone': 'resnet50.a1_in1k', 'finetuner': 'local-multi-patch'})"
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.replace("CHANGE", f"{MOCO!r} | {{'reported': ({rows},)}}"))
+    add_plugin_file(path)
+    changes = {"objective": {"crop_size": 64}}
+    assert resolve(make_spec(methods=["wrong"], method={"wrong": changes})).rows[0].name == "wrong"
+
+
+def test_pairs_that_nobody_registers_are_asked_for_by_their_row():
+    spec = make_spec(methods=["moco-v2"], method={"moco-v2": {"pairs": "same-slices"}})
+    with pytest.raises(DbtsslError, match="row 'moco-v2': pairs: no sampler named 'same-slices'"):
+        resolve(spec)
+
+
+@pytest.mark.parametrize("body", ["import nowhere_at_all\n", "1 / 0\n"])
+def test_why_the_plugin_of_an_unknown_method_failed_stands_in_the_message(plugin, body):
+    """The file of the plugin is not named like the method: its source is."""
+    plugin.write_text(body + PLUGIN)
+    with pytest.raises(DbtsslError) as error:
+        resolve(make_spec(methods=["toy"]))
+    why = (
+        "ModuleNotFoundError: No module named 'nowhere_at_all'" if "nowhere" in body else "division"
+    )
+    assert "no method named 'toy'. plugin toy_plugin (" in error.value.message
+    assert why in error.value.message

@@ -21,6 +21,7 @@ from dbtssl.benchmark.scoring import _subsets
 from dbtssl.benchmark.spec_files import load_spec
 from dbtssl.benchmark.store import Store
 from dbtssl.data.deidentify import privacy_of
+from dbtssl.data.folder_source import SliceFolder
 from dbtssl.data.records import Label, Volume
 from dbtssl.data.store import write_dataset
 from dbtssl.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ def test_lists_go_by_the_sources_own_ids_where_the_data_set_has_pseudonyms(
     raws = [
         RawVolume(Volume(p, "S1", "lcc", 0, 0, 0, label), tmp_path) for p, label in labels.items()
     ]
-    volumes = [raw.volume for raw in privacy_of("slices").apply(raws)]
+    volumes = [raw.volume for raw in privacy_of(SliceFolder()).apply(raws)]
     arrays = [np.full((1, 4, 4), 9, dtype=np.uint16)] * 3
     dataset = write_dataset(tmp_path / "data", volumes, arrays, source="slices", phantom=False)
     folder = lists(train="P1", val="P2", test="P3")

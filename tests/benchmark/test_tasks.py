@@ -44,10 +44,8 @@ def spec(**change):
     return validate(Spec, TABLES | change)
 
 
-def data(volumes, source="bcs-dbt", phantom=False):
-    dataset = SimpleNamespace(
-        cohort=Cohort(volumes), source=source, config={}, phantom=phantom, digest="d"
-    )
+def data(volumes, ids="published", phantom=False):
+    dataset = SimpleNamespace(cohort=Cohort(volumes), ids=ids, phantom=phantom, digest="d")
     return SimpleNamespace(dataset=dataset)
 
 
@@ -97,7 +95,7 @@ def test_the_ids_of_a_private_source_are_hashed_as_in_its_data_set(tmp_path, mon
     path = tmp_path / "density.csv"
     path.write_text(HEAD + "Jane,7,l,2\n")
     hidden = volume(pseudonym(key, "patient", "Jane"), study=pseudonym(key, "study", "Jane\x007"))
-    found = open_density(spec(tasks={"density": str(path)}), data([hidden], "folder"))
+    found = open_density(spec(tasks={"density": str(path)}), data([hidden], "hashed"))
     assert found.values.tolist() == [2]
 
 

@@ -14,6 +14,8 @@ DBTSSL_API = 1
 @hookimpl
 def register_components(register):
     register("sampler", "mine", f"{__name__}:Mine", "mine [red]and[/red] only mine")
+class Mine:
+    pass
 """
 
 
@@ -37,7 +39,15 @@ def one_and_one(tmp_path, monkeypatch):
 
 def test_json_has_exactly_these_keys(one_and_one, capsys):
     core, mine, bad = json.loads(listing(capsys, "plugins", "--json"))
-    assert list(core) == ["name", "distribution", "version", "status", "detail", "components"]
+    assert list(core) == [
+        "name",
+        "distribution",
+        "version",
+        "status",
+        "detail",
+        "notes",
+        "components",
+    ]
     assert (core["name"], core["distribution"], core["version"]) == (
         "core",
         "dbtssl",
@@ -57,6 +67,7 @@ def test_json_has_exactly_these_keys(one_and_one, capsys):
         "version": "",
         "status": "ok",
         "detail": "",
+        "notes": [],
         "components": [
             {"kind": "sampler", "name": "mine", "summary": "mine [red]and[/red] only mine"}
         ],

@@ -5,12 +5,19 @@ import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from dbtssl.data.bcs_dbt import BcsDbt
 from dbtssl.data.deidentify import Privacy, key_path, load_key, privacy_of, pseudonym
+from dbtssl.data.folder_source import SliceFolder
+from dbtssl.data.phantom_source import Phantom
+from dbtssl.data.prepare import PrepareConfig
 from dbtssl.data.records import Label, Volume
-from dbtssl.errors import DataError
+from dbtssl.data.store import read_manifest, write_dataset
+from dbtssl.errors import DataError, PluginError
 from dbtssl.interfaces import RawVolume
 
 KEY = bytes(31) + b"\x01"
@@ -99,35 +106,49 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "public"), [("bcs-dbt", None), ("phantom", None), ("bcs-dbt", False), ("other", True)]
+    "source",
+    [BcsDbt(), Phantom(), SimpleNamespace(public=True)],
+    ids=["bcs-dbt", "phantom", "other"],
 )
-def test_public_ids_stay_and_no_key_is_made(config, name, public):
+@pytest.mark.parametrize("keep_ids", [True, False])
+def test_public_ids_stay_and_no_key_is_made(config, source, keep_ids):
     raws = [raw()]
-    assert privacy_of(name, public=public).apply(raws) == raws
+    privacy = privacy_of(source, keep_ids=keep_ids)
+    assert (privacy.apply(raws), privacy.kind) == (raws, "published")
     assert not config.exists()
+
+
+@pytest.mark.parametrize("said", ["yes", 1, None])
+def test_a_source_says_yes_or_no(said):
+    with pytest.raises(PluginError, match=r"public is .*, expected True or False"):
+        privacy_of(SimpleNamespace(public=said))
 
 
 def test_ids_are_kept_where_that_is_asked_for(config):
-    assert privacy_of("slices", keep_ids=True).apply([raw()]) == [raw()]
+    privacy = privacy_of(SliceFolder(), keep_ids=True)
+    assert (privacy.apply([raw()]), privacy.kind) == ([raw()], "kept")
     assert not config.exists()
 
 
-@pytest.mark.parametrize(("name", "public"), [("slices", None), ("hospital", False)])
-def test_other_ids_become_pseudonyms(config, name, public):
+@pytest.mark.parametrize(
+    "source", [SliceFolder(), SimpleNamespace(public=False)], ids=["slices", "hospital"]
+)
+def test_other_ids_become_pseudonyms(config, source):
     raws = [raw(), raw(view="rcc"), raw(study="2002"), raw(patient="Ann")]
-    privacy = privacy_of(name, public=public)
+    privacy = privacy_of(source)
+    assert privacy.kind == "hashed"
     ids = [privacy.apply([one])[0].volume for one in raws]
     assert ids[0].patient == ids[1].patient == ids[2].patient != ids[3].patient
     assert ids[0].study == ids[1].study != ids[2].study
     assert ids[0].study != ids[3].study, "the same study number of two patients is two studies"
     assert [v.view for v in ids] == ["lcc", "rcc", "lcc", "lcc"]
     assert not re.search("Jane|Ann|2001|2002", " ".join(v.id for v in ids))
-    assert ids[0] == privacy_of(name, public=public).apply(raws[:1])[0].volume
+    assert ids[0] == privacy_of(source).apply(raws[:1])[0].volume
 
 
 def test_the_order_of_names_is_not_told_and_files_stay_with_their_volumes(config):
     raws = [raw(patient=f"Name{i:02d}", path=f"/data/{i:02d}.dcm") for i in range(20)]
-    privacy = privacy_of("slices")
+    privacy = privacy_of(SliceFolder())
     made = privacy.apply(raws)
     assert [m.volume.id for m in made] == sorted(m.volume.id for m in made)
     assert [m.path for m in made] != [r.path for r in raws]
@@ -154,3 +175,21 @@ def test_words_hold_no_path():
 
 def test_the_root_folder_is_no_secret():
     assert Privacy(public=False).words("a / b", raw(path="/x.dcm")) == "a / b"
+
+
+@pytest.mark.parametrize(
+    ("patients", "config", "expected"),
+    [
+        (["DBT-P00001", "DBT-P00002"], {}, "published"),
+        (["p0123456789abcdef", "pfedcba9876543210"], {}, "hashed"),
+        (["Jane"], {"keep_ids": True}, "kept"),
+    ],
+)
+def test_an_older_data_set_tells_by_its_patients_what_its_ids_are(
+    tmp_path, patients, config, expected
+):
+    volumes = [Volume(p, "S1", "lcc", 1, 4, 4, Label.NORMAL) for p in patients]
+    arrays = [np.ones((1, 4, 4), dtype=np.uint16)] * len(volumes)
+    dataset = write_dataset(tmp_path, volumes, arrays, config=PrepareConfig(**config))
+    assert "ids" not in read_manifest(tmp_path)
+    assert dataset.ids == expected

@@ -416,7 +416,15 @@ def test_real_slices_are_prepared(slices, tmp_path, own_key):
     """Nothing is turned, and every box lies on tissue at the prepared size."""
     raws = SliceFolder().volumes(slices)
     out = tmp_path / "out"
-    prepare("slices", raws, out, PrepareConfig(short_side=256), phantom=False, jobs=1)
+    prepare(
+        SliceFolder(),
+        raws,
+        out,
+        PrepareConfig(short_side=256),
+        name="slices",
+        phantom=False,
+        jobs=1,
+    )
     dataset = PreparedDataset.open(out)
     assert not any(stored.rotated for stored in dataset.stored)
     view = dataset.slices(range(20))

@@ -83,7 +83,13 @@ def test_every_layout_is_found_whole(laid, real):
 def test_rotated_volumes_are_turned_back_from_any_layout(mini, tmp_path):
     root = mini.lay(FORMS["header"])
     prepare(
-        "bcs-dbt", BcsDbt().volumes(root), tmp_path / "out", PrepareConfig(), phantom=False, jobs=1
+        BcsDbt(),
+        BcsDbt().volumes(root),
+        tmp_path / "out",
+        PrepareConfig(),
+        name="bcs-dbt",
+        phantom=False,
+        jobs=1,
     )
     stored = PreparedDataset.open(tmp_path / "out").stored
     assert {s.volume.id for s in stored if s.rotated} == {

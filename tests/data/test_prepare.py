@@ -25,10 +25,11 @@ ROTATED = {"P1_S1_lmlo", "P3_S1_rmlo"}
 
 def run(tree, out, jobs=1, phantom=False, **settings):
     prepare(
-        "bcs-dbt",
+        BcsDbt(),
         BcsDbt().volumes(tree.root),
         out,
         PrepareConfig(**settings),
+        name="bcs-dbt",
         phantom=phantom,
         jobs=jobs,
     )
@@ -217,7 +218,7 @@ def test_an_empty_volume_has_no_tissue(tree, tmp_path, dicom_writer):
 
 def test_no_volume_is_refused(tmp_path):
     with pytest.raises(DataError, match="the source bcs-dbt lists no volume"):
-        prepare("bcs-dbt", [], tmp_path, PrepareConfig(), phantom=False, jobs=1)
+        prepare(BcsDbt(), [], tmp_path, PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(small_tree, tmp_path):
@@ -281,7 +282,8 @@ def rename(self, target):
     return replace(self, target)
 
 Path.replace = rename
-prepare("bcs-dbt", BcsDbt().volumes(Path(sys.argv[1])), Path(sys.argv[2]), PrepareConfig(), phantom=False, jobs=1)
+raws = BcsDbt().volumes(Path(sys.argv[1]))
+prepare(BcsDbt(), raws, Path(sys.argv[2]), PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1)
 """
 
 
@@ -317,7 +319,8 @@ def struck(*args, **kwargs):  # at the first finished volume, while the workers 
 if __name__ == "__main__":
     progress._Lines.advance = struck
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in background jobs
-    prepare("bcs-dbt", BcsDbt().volumes(Path(sys.argv[1])), Path(sys.argv[2]), PrepareConfig(), phantom=False, jobs=2)
+    raws = BcsDbt().volumes(Path(sys.argv[1]))
+    prepare(BcsDbt(), raws, Path(sys.argv[2]), PrepareConfig(), name="bcs-dbt", phantom=False, jobs=2)
 """
 
 
@@ -352,7 +355,7 @@ def test_workers_end_with_their_parent(tree, tmp_path, sent):
 def test_mini_tree(real, tmp_path):
     """Two of the 14 volumes are stored upside down; turned, every box lies on tissue."""
     raws = BcsDbt().volumes(real / "mini_tree")
-    prepare("bcs-dbt", raws, tmp_path, PrepareConfig(), phantom=False, jobs=1)
+    prepare(BcsDbt(), raws, tmp_path, PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1)
     dataset = PreparedDataset.open(tmp_path)
     assert len(dataset.cohort) == 14
     assert {s.volume.id for s in dataset.stored if s.rotated} == {
@@ -383,4 +386,6 @@ def test_a_file_that_went_away_is_refused(small_tree, tmp_path):
     raws = BcsDbt().volumes(small_tree.root)
     raws[2].path.unlink()
     with pytest.raises(DataError, match=r"volume P2_S1_rcc .*: cannot read its file: No such file"):
-        prepare("bcs-dbt", raws, tmp_path / "out", PrepareConfig(), phantom=False, jobs=1)
+        prepare(
+            BcsDbt(), raws, tmp_path / "out", PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1
+        )

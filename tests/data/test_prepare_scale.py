@@ -24,7 +24,7 @@ from dbtssl.interfaces import RawVolume
 
 def run(tree, out, **settings):
     raws = BcsDbt().volumes(tree.root)
-    prepare("bcs-dbt", raws, out, PrepareConfig(**settings), phantom=False, jobs=1)
+    prepare(BcsDbt(), raws, out, PrepareConfig(**settings), name="bcs-dbt", phantom=False, jobs=1)
     return PreparedDataset.open(out)
 
 
@@ -42,7 +42,8 @@ from dbtssl.errors import DataError
 limit = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    prepare("bcs-dbt", BcsDbt().volumes(Path(sys.argv[1])), Path(sys.argv[2]), PrepareConfig(), phantom=False, jobs=1)
+    raws = BcsDbt().volumes(Path(sys.argv[1]))
+    prepare(BcsDbt(), raws, Path(sys.argv[2]), PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1)
 except DataError as error:
     print(error)
 """
@@ -169,7 +170,9 @@ def test_another_reader(tmp_path, make_breast, oriented):
     volume = Volume("P1", "S1", "lcc", 6, 0, 0, Label.NORMAL)
     raws = [RawVolume(volume, tmp_path / "file", Reader(frames, tmp_path / "file"), oriented)]
     out = tmp_path / "out"
-    prepare("bcs-dbt", raws, out, PrepareConfig(resolution="half"), phantom=False, jobs=1)
+    prepare(
+        BcsDbt(), raws, out, PrepareConfig(resolution="half"), name="bcs-dbt", phantom=False, jobs=1
+    )
     dataset = PreparedDataset.open(out)
     assert dataset.stored[0].rotated is not oriented
     assert (dataset.cohort[0].rows, dataset.cohort[0].columns) == (75, 60)
@@ -181,14 +184,16 @@ def test_a_reader_that_gives_too_few_frames_is_refused(tmp_path, make_breast):
     volume = Volume("P1", "S1", "lcc", 6, 0, 0, Label.NORMAL)
     raws = [RawVolume(volume, tmp_path / "file", Reader(frames, tmp_path / "file", given=5))]
     with pytest.raises(DataError, match="no slice 5, the header says 6"):
-        prepare("bcs-dbt", raws, tmp_path / "out", PrepareConfig(), phantom=False, jobs=1)
+        prepare(
+            BcsDbt(), raws, tmp_path / "out", PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1
+        )
 
 
 def test_a_volume_that_is_listed_twice_is_refused(small_tree, tmp_path):
     raws = BcsDbt().volumes(small_tree.root)
     with pytest.raises(DataError, match="holds these volumes twice: P3_S1_rmlo"):
         prepare(
-            "x", [*raws, raws[3]], tmp_path, PrepareConfig(keep_ids=True), phantom=False, jobs=1
+            BcsDbt(), [*raws, raws[3]], tmp_path, PrepareConfig(), name="x", phantom=False, jobs=1
         )
 
 
@@ -199,7 +204,9 @@ def test_the_images_are_only_read(small_tree, tmp_path):
     paths = sorted(small_tree.root.rglob("*"))
     before = [(p, p.stat().st_mtime_ns) for p in paths]
     raws = BcsDbt().volumes(link)
-    prepare("bcs-dbt", raws, tmp_path / "out", PrepareConfig(), phantom=False, jobs=1)
+    prepare(
+        BcsDbt(), raws, tmp_path / "out", PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1
+    )
     assert [(p, p.stat().st_mtime_ns) for p in sorted(small_tree.root.rglob("*"))] == before
     assert PreparedDataset.open(tmp_path / "out").digest == run(small_tree, tmp_path / "b").digest
 

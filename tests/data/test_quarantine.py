@@ -18,16 +18,22 @@ from dbtssl.errors import DataError
 BROKEN = "P4_S1_lcc"
 
 
-def run(tree, out, jobs=1, max_bad=0, source="bcs-dbt", **how):
+class Clinic(BcsDbt):
+    """The same files from a source whose ids name people."""
+
+    public = False
+
+
+def run(tree, out, jobs=1, max_bad=0, source=None, name="bcs-dbt"):
     prepare(
-        source,
+        source or BcsDbt(),
         BcsDbt().volumes(tree.root),
         out,
         PrepareConfig(),
+        name=name,
         phantom=False,
         jobs=jobs,
         max_bad=max_bad,
-        **how,
     )
     return PreparedDataset.open(out)
 
@@ -135,7 +141,7 @@ def test_private_ids_and_paths_stay_out(small_tree, tmp_path, broken, monkeypatc
     monkeypatch.setattr("dbtssl.data.deidentify.load_key", lambda: bytes(range(32)))
     out = tmp_path / "out"
     with pytest.raises(DataError) as error:
-        run(small_tree, out, source="clinic", public=False)
+        run(small_tree, out, source=Clinic(), name="clinic")
     text = (out / "quarantine.csv").read_text()
     for told in (text, str(error.value).replace(str(out), "")):
         assert "P4" not in told
@@ -177,7 +183,7 @@ def test_what_is_odd_is_noted(real, tmp_path):
     volume = Volume("DBT-P00853", "DBT-S1", "lcc", 0, 0, 0, Label.NORMAL)
     raws = [RawVolume(volume, real / "real_header_noise_pixels.dcm")]
     for _ in range(2):
-        prepare("bcs-dbt", raws, tmp_path, PrepareConfig(), phantom=False, jobs=1)
+        prepare(BcsDbt(), raws, tmp_path, PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1)
         assert (tmp_path / "notes.csv").read_text().splitlines() == [
             "volume,note",
             'DBT-P00853_DBT-S1_lcc,"the per-frame sequence has 45 items, the volume 4 frames"',

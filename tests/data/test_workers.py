@@ -14,6 +14,10 @@ def _square(item, stop):
     return item * item
 
 
+def _tell(item, stop):
+    print("from a plugin", flush=True)
+
+
 def _die(item, stop):
     os._exit(1)
 
@@ -29,6 +33,11 @@ def _wait(item, stop):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_result_comes_with_its_key(jobs):
     assert dict(each(_square, {"a": 2, "b": 3, "c": 4}, jobs)) == {"a": 4, "b": 9, "c": 16}
+
+
+def test_what_a_worker_prints_does_not_reach_stdout(capfd):
+    list(each(_tell, {0: 0}, 2))
+    assert capfd.readouterr() == ("", "from a plugin\n")
 
 
 def test_a_killed_worker_is_refused():

@@ -6,11 +6,11 @@ from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation import attention
 from dbtssl.evaluation.aggregators import Max, Mean
 from dbtssl.evaluation.attention import Attention
-from dbtssl.evaluation.learned import Learned, fit, load_state, save_state
+from dbtssl.evaluation.learned import fit, load_state, save_state
 from dbtssl.evaluation.metrics import placements
 from dbtssl.evaluation.predictions import parse_predictions
 from dbtssl.evaluation.units import score_sets
-from dbtssl.interfaces import Aggregator, Groups
+from dbtssl.interfaces import Aggregator, Groups, Trainable
 
 
 def bags(count, seed, features=6, normals=0.5):
@@ -36,8 +36,8 @@ def auc(aggregator, groups):
 
 def test_is_an_aggregator_that_learns():
     assert isinstance(small(), Aggregator)
-    assert isinstance(small(), Learned)
-    assert not isinstance(Max(), Learned)
+    assert isinstance(small(), Trainable)
+    assert not isinstance(Max(), Trainable)
 
 
 def test_the_loss_and_its_gradient_are_autograds():

@@ -22,7 +22,7 @@ BROKEN = {
     "p-typo": (
         "typo",
         f"{HEAD}@hookimpl\ndef register_component(register): pass\n",
-        ["unknown hook 'register_component'"],
+        ["unknown hook 'register_component'. Did you mean 'register_components'?"],
     ),
     "p-undecorated": (
         "undecorated",
@@ -67,19 +67,80 @@ BROKEN = {
     "p-target": (
         "target",
         hook("register('sampler', 'mine', 'x.Y', 'no colon')"),
-        ["target 'x.Y' is not of the form module:attribute"],
+        ["target 'x.Y' is not of the form module:attribute; did you mean x:Y?"],
     ),
     "p-silent": (
         "silent",
         hook("register('sampler', 'mine', 'x:Y', ' ')"),
         ["sampler 'mine' has no summary"],
     ),
-    "p-short": ("short", hook("register('sampler', 'mine')"), ["TypeError", "summary"]),
+    "p-short": (
+        "short",
+        hook("register('sampler', 'mine')"),
+        ["sampler mine: target and summary missing"],
+    ),
     "p-twice": (
         "twice",
         hook(*2 * ["register('sampler', 'mine', 'x:Y', 'the same twice')"]),
-        ["sampler 'mine' is already registered by p-twice 0.1"],
+        ["sampler 'mine' is registered twice by this plugin"],
     ),
     "p-exit": ("exit", "raise SystemExit('not on this machine')\n", ["SystemExit", "not on this"]),
+    "p-interrupt": ("interrupt", "raise KeyboardInterrupt\n", ["KeyboardInterrupt, raised by"]),
+    "p-base": ("base", "raise BaseException('no')\n", ["BaseException: no, raised by"]),
+    "p-mute": (
+        "mute",
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute\n",
+        ["Mute"],
+    ),
+    "p-text-api": (
+        "text-api",
+        hook(head=HEAD.replace("= 1", '= "1"')),
+        ["DBTSSL_API is '1', a str, expected the integer 1", "write DBTSSL_API = 1"],
+    ),
+    "p-float-api": (
+        "float-api",
+        hook(head=HEAD.replace("= 1", "= 1.0")),
+        ["DBTSSL_API is 1.0, a float"],
+    ),
+    "p-no-argument": (
+        "no-argument",
+        hook(arguments=""),
+        ["takes no argument `register`", "write def register_components(register):"],
+    ),
+    "p-object": (
+        "object",
+        hook("register('sampler', 'mine', object(), 'no text')"),
+        ["sampler mine: target is a object, expected text", 'write f"{__name__}:NAME"'],
+    ),
+    "p-no-summary": (
+        "no-summary",
+        hook("register('sampler', 'mine', 'x:Y')"),
+        ["sampler mine: summary missing", "register(kind, name, target, summary)"],
+    ),
+    "p-keyword": (
+        "keyword",
+        hook("register('sampler', 'mine', 'x:Y', sumary='a typo')"),
+        ["register was called with sumary=", "register(kind, name, target, summary)"],
+    ),
+    "p-five": (
+        "five",
+        hook("register('sampler', 'mine', 'x:Y', 'one', 'too many')"),
+        ["register was called with 5 arguments"],
+    ),
+    "p-kind-typo": (
+        "kind-typo",
+        hook("register('samplr', 'x', 'x:Y', 'a typo')"),
+        ["unknown kind 'samplr'", "Did you mean 'sampler'?"],
+    ),
+    "p-method": (
+        "method",
+        "from dbtssl.api import Method\nMethod(summary='x', objective='y', pretrain={'epoch': 3})\n",
+        ["Method: pretrain.epoch: unknown key. Did you mean 'epochs'?"],
+    ),
+    "p-view": (
+        "view",
+        "from dbtssl.api import Crop, ViewSpec\nViewSpec('Anchor', Crop(64))\n",
+        ["ViewSpec: of is 'Anchor'", "Did you mean 'anchor'?"],
+    ),
     "p-syntax": ("syntax", "def (\n", ["SyntaxError", "p_syntax.py"]),
 }

@@ -3,11 +3,13 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 
 import pytest
 
+from dbtssl.cli.main import main
 from dbtssl.plugins import add_plugin_file, registry
 from dbtssl.plugins.files import module_name, plugin_files
 
@@ -171,3 +173,81 @@ def test_what_a_library_reads_while_the_plugin_is_imported_does_not_count(painte
         sys.modules.pop("p_reads", None)
         assert registry().component("sampler", "painted").fingerprint() == before
     sys.modules.pop("p_reads", None)
+
+
+NAMES = (
+    "2nd.py",
+    "any slice (2).py",
+    "random.py",
+    "torch.py",
+    "numpy.py",
+    "dbtssl.py",
+    "\u00fcbung.py",
+    "a.b.py",
+    "class.py",
+    "-.py",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_any_name_is_a_plugin(tmp_path, monkeypatch, name):
+    """Each is a module of its own, and none of them stands in for another module."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.write_text(PAINTED, encoding="utf-8")
+    add_plugin_file(path)
+    plugin = registry().plugins[-1]
+    assert (plugin.status, plugin.detail) == ("ok", "")
+    sampler = registry().build("sampler", "painted", {})
+    assert registry().component("sampler", "painted").fingerprint().startswith(f"{name} ")
+    code = "import pickle, sys, random, numpy, torch; print(pickle.load(sys.stdin.buffer).strength)"
+    if name == NAMES[0]:  # a worker process costs a second
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=pickle.dumps(sampler),
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout == b"1\n"
+    assert pickle.loads(pickle.dumps(sampler)).strength == 1
+    sys.modules.pop(module_name(path), None)
+
+
+@pytest.mark.parametrize("name", ["core.py", "moco.py"])
+def test_a_file_named_like_a_plugin_that_is_there_is_refused_by_name(tmp_path, name):
+    (tmp_path / name).write_text(PAINTED, encoding="utf-8")
+    add_plugin_file(tmp_path / name)
+    plugin = registry().plugins[-1]
+    assert plugin.status == "failed"
+    assert f"the plugin name {name[:-3]!r} is already used by dbtssl" in plugin.detail
+    assert plugin.detail.endswith("rename the file")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("plugin.txt", "expected a Python module; rename it to plugin.py"),
+        ("plugin", "expected a Python module; rename it to plugin.py"),
+        (f"a{os.pathsep}b.py", "which separates the paths"),
+    ],
+)
+def test_a_file_that_cannot_be_a_plugin_is_refused_at_once(tmp_path, capsys, name, words):
+    (tmp_path / name).write_text(PAINTED, encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        main(["--plugin", str(tmp_path / name), "plugins"])
+    assert left.value.code == 2
+    shown = " ".join(re.sub("[\u2500-\u257f]", " ", capsys.readouterr().err).split())
+    assert words in shown
+    assert plugin_files() == []
+
+
+def test_a_helper_beside_the_file_is_told_from_a_package_that_is_not_installed(tmp_path):
+    (tmp_path / "my_helper.py").write_text("X = 1\n", encoding="utf-8")
+    for name, module in (("one.py", "my_helper"), ("two.py", "not_installed_at_all")):
+        (tmp_path / name).write_text(f"import {module}\n{PAINTED}", encoding="utf-8")
+        add_plugin_file(tmp_path / name)
+    one, two = registry().plugins[-2:]
+    assert (
+        "my_helper lies beside the file, but a plugin of one file is imported alone" in one.detail
+    )
+    assert two.detail == "ModuleNotFoundError: No module named 'not_installed_at_all'"

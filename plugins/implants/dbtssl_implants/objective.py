@@ -19,6 +19,7 @@ from dbtssl.api import (
     Photometry,
     Step,
     ViewSpec,
+    config_of,
     feature_std,
     gather,
     gather_with_gradient,
@@ -56,7 +57,7 @@ class Implants(nn.Module):
 
     def __init__(self, encoder: nn.Module, **config: Any) -> None:
         super().__init__()
-        c = self.Config(**config)
+        c = config_of(self.Config, config)
         width: Any = encoder.num_features
         self.network = sync_batchnorm(encoder)
         self.presence_head = nn.Linear(width, 1)

@@ -17,7 +17,7 @@ from dbtssl_lightly_zoo.projected import full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std, rankme
+from dbtssl.api import MomentumTeacher, Step, config_of, feature_std, rankme
 from dbtssl_mammodino.collapse import collapse
 from dbtssl_mammodino.config import MammoDINOConfig
 from dbtssl_mammodino.consistency import consistency
@@ -54,7 +54,7 @@ class MammoDINO(nn.Module):
         super().__init__()
         from lightly.loss import DINOLoss
 
-        self.config = c = self.Config(**config)
+        self.config = c = config_of(self.Config, config)
         self.views = make_views(c)
         vit = prepare(encoder)
         check_shapes(vit, self.views)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator
 
 from dbtssl.api import Config as BaseConfig
-from dbtssl.api import Field
+from dbtssl.api import Field, config_of
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ class LocalMultiPatch:
             return value
 
     def __init__(self, **config: Any) -> None:
-        self.config = self.Config(**config)
+        self.config = config_of(self.Config, config)
 
     def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
         """Train on ``train``, choose the epoch on ``val``; ``encoder`` itself is left as it is."""
