@@ -85,7 +85,7 @@ def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | N
         lines = "\n".join(f"  {name}: {why}" for name, why in failures.items())
         raise PluginError(
             f"{len(failures)} of {rows} rows failed:\n{lines}",
-            hint="the other rows are kept; mend the cause and run again, --debug shows the first traceback",
+            hint="the other rows are kept; put it right and run again, --debug shows the first traceback",
         ) from error
 
 
@@ -115,16 +115,19 @@ def _record(spec: Spec, outcome: Outcome, request: str) -> Record:
 
 
 def _row(scored: Scored) -> RowRecord:
-    row = scored.row
+    row, error = scored.row, scored.error
     return RowRecord(
         method=row.name,
         backbone=row.backbone.name,
-        finetuner=getattr(row.finetuner.config, "strategy", row.finetuner.name),
+        finetuner=row.finetuning,
         seed=scored.seed,
         epochs_done=scored.epochs,
         epochs_planned=row.planned_epochs,
-        reported=row.method.reported,
+        reported=row.reported,
         score=scored.score,
         stages=dict(scored.stages),
-        failure=scored.failure,
+        failure="" if error is None else error.message or type(error).__name__,
+        hint="" if error is None else error.hint,
+        warnings=scored.warnings,
+        missing=dict(scored.missing),
     )

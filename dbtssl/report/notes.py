@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import DEFAULT, TASKS
-from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
+from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
 from dbtssl.report.paper import why_not
 from dbtssl.report.table import FROZEN
 
@@ -49,12 +49,36 @@ def table_notes(
     notes += _empty(rows)
     notes += _papers_shown(rows)
     notes += _paper(entries, evaluation_sets)
-    notes += [
-        f"{e.method}, seed {e.seed}, failed: {e.failure.rstrip('.') or 'no reason given'}."
-        for e in entries
-        if e.score is None
-    ]
+    notes += _warned(entries)
+    for e in entries:
+        if e.score is None:
+            why = with_hint(e.failure or "no reason given", e.hint)
+            notes.append(f"{e.method}, seed {e.seed}, failed: {why}.")
+        notes += [
+            f"{e.method}, seed {e.seed}, {level} level, failed: {why.rstrip('.')}."
+            for level, why in e.missing.items()
+        ]
     return tuple(notes)
+
+
+def with_hint(message: str, hint: str) -> str:
+    """A failure with its next step, without a full stop."""
+    message = message.rstrip(".")
+    return f"{message}. Hint: {hint.rstrip('.')}" if hint else message
+
+
+def _warned(entries: Sequence[Entry]) -> Iterable[str]:
+    """One line for each warning, with the mark of the rows that it is of."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for e in entries:
+        for warning in e.warnings:
+            found.setdefault(warning, {}).setdefault(e.method, []).append(f"{e.seed}")
+    for warning, methods in found.items():
+        seeds = [
+            f"{name}, seed{'s' if len(of) > 1 else ''} {', '.join(of)}"
+            for name, of in methods.items()
+        ]
+        yield f"{WARNED} {'; '.join(seeds)}: {warning.rstrip('.')}."
 
 
 def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:
