@@ -28,7 +28,7 @@ from dbtssl.evaluation.values import Missing, Score
 from dbtssl.interfaces import Level, Reported
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
-from dbtssl.report.notes import with_hint
+from dbtssl.report.notes import of_levels, with_hint
 from dbtssl.report.table import Entry
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Record(Config):
             name = f"{r.method}, seed {r.seed}"
             if r.failure:
                 found[name] = with_hint(r.failure, r.hint)
-            for level, why in r.missing.items():
-                found[f"{name}, {level} level"] = with_hint(why.reason, why.hint)
+            told = {level: with_hint(why.reason, why.hint) for level, why in r.missing.items()}
+            found |= {f"{name} ({levels})": why for levels, why in of_levels(told).items()}
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
     from dbtssl.benchmark.run import Outcome, Scored
     from dbtssl.benchmark.spec import Spec
+
+OF_LEVELS = re.compile(
+    r" \([a-z, ]+ level\)$"
+)  # the end of a failure's name that is not of a whole row
 
 
 def benchmark(spec: Spec, out: Path) -> Record:
@@ -80,11 +85,11 @@ def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]
 
 
 def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | None) -> None:
-    """`PluginError` where some of the ``rows`` failed; ``failures`` says which and why."""
+    """`PluginError` where some of the ``rows`` failed, whole or in some levels; ``failures`` says which and why."""
     if failures:
         lines = "\n".join(f"  {name}: {why}" for name, why in failures.items())
         raise PluginError(
-            f"{len(failures)} of {rows} rows failed:\n{lines}",
+            f"{len({OF_LEVELS.sub('', name) for name in failures})} of {rows} rows failed:\n{lines}",
             hint="the other rows are kept; put it right and run again, --debug shows the first traceback",
         ) from error
 

@@ -53,10 +53,10 @@ def scores_of(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[n
     name, kind = type(aggregator).__name__, of_level(level)
     given = f"{len(groups):,} groups of {len(groups.values):,} values"
     sealed = _sealed(groups)
-    before = _checksum(groups)
+    before = _checksum(sealed)
     with calling(kind, f"aggregator {name} with {given}"), _told_read_only(kind):
         found: Any = aggregator(sealed)
-    if _checksum(groups) != before:
+    if _checksum(sealed) != before:
         raise refused(kind, f"aggregator {name} changed the groups that it was given", READ_ONLY)
     scores = _array(found)
     if scores is None or scores.dtype.kind not in "fiu":
@@ -82,11 +82,12 @@ def scores_of(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[n
 def learn(aggregator: Any, train: Groups, val: Groups, level: Level) -> None:
     """Fit an aggregator that learns, on groups that it cannot change."""
     kind = of_level(level)
-    before = _checksum(train), _checksum(val)
+    of_train, of_val = _sealed(train), _sealed(val)
+    before = _checksum(of_train), _checksum(of_val)
     what = f"fit of {type(aggregator).__name__} on {len(train):,} and {len(val):,} groups"
     with calling(kind, what), _told_read_only(kind):
-        aggregator.fit(_sealed(train), _sealed(val))
-    if (_checksum(train), _checksum(val)) != before:
+        aggregator.fit(of_train, of_val)
+    if (_checksum(of_train), _checksum(of_val)) != before:
         raise refused(
             kind,
             f"fit of aggregator {type(aggregator).__name__} changed the groups that it was given",
@@ -111,19 +112,14 @@ def _told_read_only(kind: str) -> Iterator[None]:
 
 
 def _sealed(groups: Groups) -> Groups:
-    """The same groups through views that cannot be written to."""
-    views = {
-        name: _view(array)
-        for name in ("values", "offsets", "features", "labels")
-        if (array := getattr(groups, name)) is not None
-    }
-    return replace(groups, **views)
-
-
-def _view(array: NDArray[Any]) -> NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    """The same groups, which cannot be written to: copies of what is small, a view of the features."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in ("values", "offsets", "labels", "features"):
+        array = getattr(groups, name)
+        if array is not None:
+            arrays[name] = array.view() if name == "features" else array.copy()
+            arrays[name].flags.writeable = False
+    return replace(groups, **arrays)
 
 
 def _checksum(groups: Groups) -> int:

@@ -48,7 +48,9 @@ class FineTuner(Protocol):
     """Encoder and labelled patients in, patch classifier out: ``(B, 1, S, S)`` to ``(B,)`` logits of *abnormal*.
 
     The classifier is a `PatchClassifier`; a fine-tuner that makes another network has a second method,
-    ``classifier(encoder) -> nn.Module``, that builds it untrained, so that its weights can be loaded again.
+    ``classifier(encoder) -> nn.Module``, that builds it untrained, so that its weights can be loaded again. It gives
+    the same outputs then, so that all that ``fit`` learns is in parameters and buffers; outputs are logits, not
+    probabilities.
     """
 
     Config: ClassVar[type[Config]]

@@ -21,6 +21,9 @@ class Sampler(Protocol):
     needs a volume other than the anchor's, and falls back where there is none, says in its docstring to what; it may
     have a second method, ``has_partner(volume: int, cohort: Cohort) -> bool``, and the log then has ``no_partner``,
     the share of volumes for which it is false.
+
+    The volumes of ``cohort`` have neither labels nor boxes; reading one is a `PluginError`. A positive of another
+    patient is refused unless the class says ``crosses_patients = True``.
     """
 
     Config: ClassVar[type[Config]]
@@ -34,7 +37,9 @@ class Sampler(Protocol):
 class Objective(Protocol):
     """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
 
-    ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
+    ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``. ``Step.loss`` is one number with a
+    gradient, ``Step.logs`` are plain numbers. `encoder` has the names and shapes of the backbone's weights; where none
+    of them was trained the row has a warning.
 
     An objective that learns to tell something abnormal without labels may have a method ``head() -> nn.Linear``: one
     logit on those features. It is kept beside the encoder, and a fine-tuner finds it in `Run.head`. One that learns

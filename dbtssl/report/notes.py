@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from dbtssl.evaluation.catalogue import DEFAULT, TASKS
 from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
 from dbtssl.report.paper import why_not
-from dbtssl.report.table import FROZEN
+from dbtssl.report.table import FROZEN, LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dbtssl.interfaces import Level
     from dbtssl.report.table import Compared, Entry, Group, TableRow
 
 ENOUGH_POSITIVE_PATIENTS = 30
@@ -55,10 +56,19 @@ def table_notes(
             why = with_hint(e.failure or "no reason given", e.hint)
             notes.append(f"{e.method}, seed {e.seed}, failed: {why}.")
         notes += [
-            f"{e.method}, seed {e.seed}, {level} level, failed: {why.rstrip('.')}."
-            for level, why in e.missing.items()
+            f"{e.method}, seed {e.seed} ({levels}), failed: {why.rstrip('.')}."
+            for levels, why in of_levels(e.missing).items()
         ]
     return tuple(notes)
+
+
+def of_levels(missing: Mapping[Level, str]) -> dict[str, str]:
+    """``volume, breast level`` to the reason why these have no score; levels of one reason together."""
+    together: dict[str, list[str]] = {}
+    for level in LEVELS:
+        if level in missing:
+            together.setdefault(missing[level], []).append(level)
+    return {f"{', '.join(levels)} level": why for why, levels in together.items()}
 
 
 def with_hint(message: str, hint: str) -> str:
