@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbtssl.errors import ConfigError, DbtsslError, PluginError
 from dbtssl.interfaces.boundary import described
@@ -56,11 +56,12 @@ def _try(row: Row, encoder: nn.Module, rows: int, columns: int) -> None:
             f"row {row.name!r}: backbone {name!r} {message}",
             hint="change the crop or patch size, or backbone.args",
         ) from exc
-    expected = (TRIED, encoder.num_features)
+    network: Any = encoder
+    expected = (TRIED, network.num_features)
     if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
         what = (
             f"gave {described(found)} for {TRIED} images of {image}, expected shape {expected}: its num_features is "
-            f"{encoder.num_features}"
+            f"{network.num_features}"
         )
         hint = "pool the feature map and flatten it, and set num_features to the width of what comes out"
         if (origin := _foreign(name)) is not None:

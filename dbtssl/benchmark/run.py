@@ -116,9 +116,10 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
     assert data is not None, "an executor that is not dry makes what is missing"
     check_patch_size(spec, data)
     ctx = Context(spec, data, open_density(spec, data))
-    for row in resolved.broken:
-        say(f"row {row.name} cannot be run, the others go on: {row.error.message}")
-    rows = {row.name: row for row in (*resolved.rows, *resolved.broken)}
+    for broken in resolved.broken:
+        say(f"row {broken.name} cannot be run, the others go on: {broken.error.message}")
+    rows: dict[str, Row | BrokenRow] = {row.name: row for row in resolved.rows}
+    rows |= {row.name: row for row in resolved.broken}
     scored = tuple(
         _guarded(executor, ctx, rows[name], seed, resolved)
         for name in spec.methods

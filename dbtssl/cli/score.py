@@ -219,14 +219,15 @@ def _names(given: dict[str, Any]) -> dict[str, str]:
 @contextmanager
 def _named(given: dict[str, Any]) -> Iterator[None]:
     """An error of an aggregator begins with its name and its plugin."""
-    from dbtssl.benchmark.rows import AGGREGATORS
     from dbtssl.errors import PluginError
-    from dbtssl.evaluation.asked import of_level
-    from dbtssl.plugins.registry import registry
 
     try:
         yield
     except PluginError as exc:
+        from dbtssl.benchmark.rows import AGGREGATORS
+        from dbtssl.evaluation.asked import of_level
+        from dbtssl.plugins.registry import registry
+
         for place, level in AGGREGATORS.items():
             if exc.component == of_level(level):
                 component = registry().component("aggregator", _names(given)[place])

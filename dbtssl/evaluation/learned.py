@@ -58,11 +58,11 @@ def fit(
         of_train, of_val = (_labelled(slice_groups(p), p.abnormal) for p in (train, val))
         learn(patch, of_train, of_val, "slice")
     if isinstance(slice_, Learned):
-        groups = []
+        of_volumes = []
         for p in (train, val):
             of_slices = apply(patch, slice_groups(p), "slice")
-            groups.append(_labelled(volume_groups(p, of_slices), p.labels >= Label.BENIGN))
-        learn(slice_, *groups, "volume")
+            of_volumes.append(_labelled(volume_groups(p, of_slices), p.labels >= Label.BENIGN))
+        learn(slice_, of_volumes[0], of_volumes[1], "volume")
 
 
 def save_state(patch: Aggregator, slice_: Aggregator) -> bytes:
@@ -73,7 +73,7 @@ def save_state(patch: Aggregator, slice_: Aggregator) -> bytes:
         ("patch", patch, "slice"),
         ("slice", slice_, "volume"),
     )
-    state = {}
+    state: dict[str, NDArray[np.float64]] = {}
     for place, aggregator, level in places:
         if isinstance(aggregator, Learned):
             with calling(of_level(level), f"state of {type(aggregator).__name__}"):

@@ -11,7 +11,7 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dbtssl.errors import DbtsslError, PluginError
+from dbtssl.errors import ConfigError, DbtsslError, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ TRACE = "the traceback is shown by --debug before the command"
 def calling(component: str, doing: str, hint: str = "") -> Iterator[None]:
     """The block is code of a component: ``component`` is its kind, ``doing`` what it is asked for, with its shapes.
 
-    A `DbtsslError` that the core raised passes as it is, marked; one of the component's own is a `PluginError` with the
-    same message and hint. Any other exception, and a `SystemExit`, is a `PluginError` with ``hint``. A full disk and an
-    interrupt pass.
+    A `DbtsslError` that the core raised passes as it is, marked; one of the component's own, and a `ConfigError`, which
+    is of its settings, is a `PluginError` with the same message and hint. Any other exception, and a `SystemExit`, is a
+    `PluginError` with ``hint``. A full disk and an interrupt pass.
     """
     try:
         yield
     except DbtsslError as exc:
-        if not isinstance(exc, PluginError) and not exc.component and not _of_the_core(exc):
+        if not exc.component and _is_its_own(exc):
             raise marked(PluginError(exc.message, hint=exc.hint), component) from exc
         marked(exc, component)
         raise
@@ -76,9 +76,13 @@ def shapes(arrays: Any) -> str:
     return " and ".join(found)
 
 
-def _of_the_core(exc: BaseException) -> bool:
-    """Whether the core's own code raised, however deep below a component's."""
+def _is_its_own(exc: DbtsslError) -> bool:
+    """Whether the error is the component's, and not the core's of the data, however deep below it was raised."""
+    if isinstance(exc, PluginError):
+        return False
+    if isinstance(exc, ConfigError):
+        return True
     frames = list(traceback.walk_tb(exc.__traceback__))
     module = str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
     inside = module == "dbtssl" or module.startswith("dbtssl.")
-    return inside and not module.startswith(PLUGIN_FILES)
+    return not inside or module.startswith(PLUGIN_FILES)

@@ -59,5 +59,6 @@ def create_encoder(name: str, **args: Any) -> nn.Module:
             hint="set network.num_features to the width of what it gives for an image",
         )
     # a few timm models (MobileNetV3) put a layer between their features and the classifier
-    encoder.num_features = width
+    network: Any = encoder
+    network.num_features = width
     return encoder

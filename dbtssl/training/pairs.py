@@ -147,7 +147,7 @@ class _Carried(Dataset[RawBatch | DbtsslError]):
 def loader(pairs: Pairs, order: Order, workers: int, pin: bool) -> Iterator[RawBatch]:
     """The batches of ``order``; ``workers`` processes make them, or this one if 0."""
     batches: DataLoader[RawBatch | DbtsslError] = DataLoader(
-        _Carried(pairs) if workers else pairs,  # type: ignore[arg-type]
+        _Carried(pairs) if workers else pairs,
         batch_sampler=order,
         num_workers=workers,
         collate_fn=_as_it_is,

@@ -18,6 +18,7 @@ from dbtssl.data.unlabelled import unlabelled
 from dbtssl.errors import DataError, PluginError, TrainingError
 from dbtssl.interfaces import Crop, Step, ViewSpec
 from dbtssl.interfaces.boundary import calling
+from dbtssl.nn.backbones import create_encoder
 from dbtssl.nn.teacher import MomentumTeacher
 from dbtssl.training.kept import kept_encoder, unmoved
 from dbtssl.training.log import Means
@@ -150,6 +151,21 @@ def test_interrupts_and_full_disks_are_nobodys():
     full = raised(OSError(errno.ENOSPC, "full"))
     assert full.errno == errno.ENOSPC
     assert isinstance(raised(FileNotFoundError(errno.ENOENT, "no weights")), PluginError)
+
+
+def test_errors_of_the_data_pass_and_errors_of_settings_are_the_components():
+    with (
+        pytest.raises(DataError, match="holds these volumes twice") as caught,
+        calling("finetuner", "fit"),
+    ):
+        Cohort([volume("P0"), volume("P0")])
+    assert caught.value.component == "finetuner"
+    with (
+        pytest.raises(PluginError, match="unknown backbone 'resnet5O'") as settings,
+        calling("finetuner", "fit"),
+    ):
+        create_encoder("resnet5O")
+    assert (settings.value.component, type(settings.value)) == ("finetuner", PluginError)
 
 
 def test_the_innermost_component_is_to_blame():
