@@ -35,8 +35,9 @@ FROZEN = "frozen features"
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why. ``frozen`` is what its
-    features are good for before fine-tuning, where that was asked.
+    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why, and ``hint`` what to
+    do. ``frozen`` is what its features are good for before fine-tuning, where that was asked. ``warnings`` stand beside
+    the row and do not stop it. ``missing`` says of levels why they have no score.
 
     ``epochs_done`` and ``epochs_planned`` count pretraining: what was run, and the method's own schedule; None without
     pretraining.
@@ -52,6 +53,9 @@ class Entry:
     reported: tuple[Reported, ...] = ()
     failure: str = ""
     frozen: FrozenTasks | None = None
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    missing: Mapping[Level, str] = field(default_factory=dict)
 
 
 class Tie(Config):
@@ -95,7 +99,7 @@ class TableRow:
 
     ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
     that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
-    metric.
+    metric. A row with ``warnings`` has a mark on its name, and they stand below the table.
     """
 
     kind: Kind
@@ -128,6 +132,8 @@ class TableRow:
     failure: str = ""
     differences: Mapping[str, Difference] = field(default_factory=dict)
     paper_source: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def group(self) -> Group:
