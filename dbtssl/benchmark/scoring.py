@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
     from dbtssl.inference.predict import FeaturesOf, Inference
 
-PREDICT_VERSION, SCORE_VERSION = 2, 6
+PREDICT_VERSION, SCORE_VERSION = 2, 7
 LEARNED = "aggregators.safetensors"
 
 
