@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.rows import Row
     from dbtssl.benchmark.store import Output
 
-PRETRAIN_VERSION, FINETUNE_VERSION = 2, 3
+PRETRAIN_VERSION, FINETUNE_VERSION = 2, 4
 ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
 HEAD, PLACE = "head.safetensors", "place.safetensors"  # of objectives that have head() and place()
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"

@@ -17,6 +17,8 @@ from scipy.special import expit, log_expit
 
 from dbtssl.config import Config as BaseConfig
 from dbtssl.errors import DataError
+from dbtssl.evaluation.aggregators import settled
+from dbtssl.evaluation.catalogue import EQUAL_DECIMALS
 from dbtssl.evaluation.metrics import placements
 from dbtssl.interfaces import Groups
 
@@ -95,7 +97,8 @@ class Attention:
                     options={"maxiter": min(CHECK, self.steps - done)},
                 )
                 at = found.x
-                auc = placements(val.labels, net.logits(at, val)).auc
+                scores = settled(net.logits(at, val))
+                auc = round(placements(val.labels, scores).auc, EQUAL_DECIMALS)
                 if auc > best:
                     best, kept = auc, at
                 if found.success:
