@@ -31,7 +31,7 @@ LAYERS = (
     {"plugins"},
     {"interfaces"},
     {"progress"},
-    {"config", "data.records"},
+    {"config", "data.records", "folders"},
     {"errors", "the package"},
 )
 # Who chooses components by name; all others are handed theirs.

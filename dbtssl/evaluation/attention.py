@@ -11,7 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
@@ -46,7 +46,7 @@ class Attention:
         """Size and search."""
 
         hidden: int = Field(default=32, ge=1, description="units of V and U")
-        decays: tuple[float, ...] = Field(
+        decays: tuple[NonNegativeFloat, ...] = Field(
             default=(1e-4, 1e-2, 1.0),
             min_length=1,
             description="weight decays that are tried; validation chooses",
