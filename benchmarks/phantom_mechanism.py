@@ -283,7 +283,7 @@ def main() -> None:
             "breasts": len(set(twins.breast.tolist())), "rows": rows, "spearman": correlation,
             "seconds": seconds,
         }  # fmt: skip
-        options.out.write_text(json.dumps(record_, indent=2) + "\n")
+        options.out.write_text(json.dumps(record_, indent=2) + "\n", encoding="utf-8")
 
 
 def text(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from enum import Enum
 from pathlib import Path
@@ -28,6 +28,8 @@ class Config(BaseModel):
 
 M = TypeVar("M", bound=Config)
 
+LARGEST = 2**53  # of whole numbers: beyond it JSON and floating point lose digits
+
 
 def infra(default: Any, **kwargs: Any) -> Any:
     """A field that does not decide the result (workers, devices, log folders) and so stays out of cache keys."""
@@ -37,7 +39,7 @@ def infra(default: Any, **kwargs: Any) -> Any:
 def load_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; refuse a missing or broken one with its line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"no such file: {path}", hint="check the path") from None
     except OSError as exc:
@@ -54,18 +56,45 @@ def validate(model: type[M], data: Mapping[str, Any], where: str = "", *, file: 
     """Build ``model`` from plain data; all errors at once, one a line, each as ``key: got X, expected Y``.
 
     Types are taken as written, as TOML and JSON have them: ``"5"``, ``5.0`` and ``true`` are no integers; a list
-    may become a tuple, a text a path, an integer a float. ``where`` begins every key; ``file`` is named once.
+    may become a tuple, a text a path, an integer a float. ``where`` begins every key; ``file`` is named once. Whole
+    numbers beyond `LARGEST` and texts that no file or table can hold are refused like what a field itself refuses.
     """
+    unfit = [f"{key}: {why}" for key, why in _unfit(data, where)]
+    if unfit:
+        raise _refusal(unfit, file or where)
     try:
         return model.model_validate_json(json.dumps(data, default=_plain), strict=True)
     except ValidationError as exc:
         lines = [_line(model, error, where) for error in exc.errors(include_url=False)]
-        count = f"{len(lines)} errors" if len(lines) > 1 else "error"
-        raise ConfigError(
-            f"{count} in {file or where or 'the configuration'}:\n"
-            + "\n".join(f"  {x}" for x in lines),
-            hint="mend the keys above" if len(lines) > 1 else "mend the key above",
-        ) from None
+        raise _refusal(lines, file or where) from None
+
+
+def _refusal(lines: Sequence[str], where: str) -> ConfigError:
+    count = f"{len(lines)} errors" if len(lines) > 1 else "error"
+    return ConfigError(
+        f"{count} in {where or 'the configuration'}:\n" + "\n".join(f"  {x}" for x in lines),
+        hint="mend the keys above" if len(lines) > 1 else "mend the key above",
+    )
+
+
+def _unfit(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """The keys below ``key`` whose values no field can take, and why: they would fail deep in some library."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _unfit(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _unfit(item, f"{key}.{i}" if key else str(i))
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        yield key, f"got {_show(value)}, expected a whole number of at most {LARGEST:,}"
+    elif isinstance(value, str | Path):
+        if "\0" in str(value):
+            yield key, f"got {_show(str(value))}, expected a text without the character 0"
+        elif any("\ud800" <= c <= "\udfff" for c in str(value)):
+            yield (
+                key,
+                f"got {_show(str(value))}, expected Unicode; rename what is not named in UTF-8",
+            )
 
 
 def config_of(model: type[M], fields: Mapping[str, Any]) -> M:

@@ -31,7 +31,7 @@ LAYERS = (
     {"plugins"},
     {"interfaces"},
     {"progress"},
-    {"config", "data.records", "evaluation.catalogue"},
+    {"config", "data.records", "evaluation.catalogue", "folders"},
     {"errors", "the package"},
 )
 # Who chooses components by name; all others are handed theirs.

@@ -245,8 +245,10 @@ def main() -> None:
     found = run(arguments.repeat)
     print(table(found))
     if arguments.write:
-        RESULTS.with_suffix(".md").write_text(table(found))
-        RESULTS.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
+        RESULTS.with_suffix(".md").write_text(table(found), encoding="utf-8")
+        RESULTS.with_suffix(".json").write_text(
+            json.dumps(found, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

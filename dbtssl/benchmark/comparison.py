@@ -14,7 +14,7 @@ from dbtssl.benchmark.units import test_units
 from dbtssl.config import Config, canonical_json, result_fields
 from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
-from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT
+from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, EQUAL_DECIMALS
 from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
 from dbtssl.evaluation.power import smallest_difference
 from dbtssl.evaluation.values import Score
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.interfaces import Level
 
-COMPARE_VERSION = 2
+COMPARE_VERSION = 3
 FILE = "comparison.json"
 BASELINE = "random-init"  # unless the specification names another row
 COMPARED = (*(name for name in DEFAULT if name in CURVE_METRICS), AT_DEPTH)
@@ -144,8 +144,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _best(means: Mapping[str, float | None], metric: str) -> str:
-    """The best of a metric; empty where fewer than two differ."""
-    known = {name: value for name, value in means.items() if value is not None}
+    """The best of a metric, of equals the row that stands first; empty where fewer than two differ."""
+    known = {
+        name: round(value, EQUAL_DECIMALS) for name, value in means.items() if value is not None
+    }
     if len(set(known.values())) < 2:
         return ""
     sign = -1.0 if CATALOGUE[metric].better == "lower" else 1.0

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 from filelock import FileLock
 
 from dbtssl.benchmark.store import Stage, file_hash
@@ -20,10 +18,12 @@ from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.evaluation_sets import read_subset
 from dbtssl.interfaces.abilities import has_public_ids
 from dbtssl.plugins.locate import is_core
+from dbtssl.folders import expanded, user_folder
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
@@ -50,7 +50,7 @@ def phantom_root(spec: Spec) -> Path:
 
     config = validate(PhantomConfig, spec.data.phantom, "data.phantom")
     name = digest([FORMAT, result_fields(config)])[:16]
-    return platformdirs.user_cache_path("dbtssl") / "phantom" / name
+    return user_folder("cache") / "phantom" / name
 
 
 def find_volumes(spec: Spec) -> tuple[Source, Path, Sequence[RawVolume]]:
@@ -62,7 +62,7 @@ def find_volumes(spec: Spec) -> tuple[Source, Path, Sequence[RawVolume]]:
                 "data.root and data.phantom are both given",
                 hint="remove data.root to make the phantom, or data.phantom to read the folder",
             )
-        root = Path(spec.data.root).expanduser()
+        root = expanded(spec.data.root)
     elif spec.data.source == "phantom":
         from dbtssl.phantom.config import PhantomConfig
         from dbtssl.phantom.write import write_cohort
@@ -122,7 +122,7 @@ def source_code(name: str) -> dict[str, str]:
 
 def open_data(spec: Spec, get: Callable[[Stage], Output | None]) -> Data | None:
     """The prepared data set and its split; None where ``get`` only looks and the data set is not there yet."""
-    root = Path(spec.data.root).expanduser() if spec.data.root else None
+    root = expanded(spec.data.root) if spec.data.root else None
     if root is not None and (root / "dataset.json").is_file():
         dataset = PreparedDataset.open(root)
         _refuse_other_settings(spec, dataset, root)
@@ -166,11 +166,11 @@ def published_subset(spec: Spec) -> frozenset[str] | None:
     """SIFT-DBT's subset of its test list, where its protocol is asked for and the lists of the split have it."""
     if not spec.split.lists or not spec.rules.diagnostic:
         return None
-    return read_subset(Path(spec.split.lists.removeprefix("sift-dbt:")).expanduser())
+    return read_subset(expanded(spec.split.lists.removeprefix("sift-dbt:")))
 
 
 def _files_state(spec: Spec) -> str:
-    root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
+    root = expanded(spec.data.root) if spec.data.root else phantom_root(spec)
     if spec.data.root and (root / "dataset.json").is_file():
         return file_hash(root / "dataset.json")
     if must_make_phantom(spec) or not (spec.data.root or spec.data.source == "phantom"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +13,11 @@ from dbtssl.data.deidentify import privacy_by
 from dbtssl.data.density import density_of, read_density
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
+from dbtssl.folders import expanded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from dbtssl.benchmark.dataset import Data
@@ -65,7 +67,7 @@ def open_density(spec: Spec, data: Data) -> Density | None:
 def check_density(spec: Spec) -> None:
     """Refuse a table of densities that cannot be read, before any work is done."""
     if spec.tasks is not None and spec.tasks.density:
-        read_density(Path(spec.tasks.density).expanduser())
+        read_density(expanded(spec.tasks.density))
 
 
 def density_state(spec: Spec) -> tuple[str, ...]:
@@ -79,10 +81,10 @@ def _file(spec: Spec) -> Path | None:
     if spec.tasks is None:
         return None
     if spec.tasks.density:
-        return Path(spec.tasks.density).expanduser()
+        return expanded(spec.tasks.density)
     if spec.data.source != "phantom":
         return None
     from dbtssl.phantom.truth import FILE
 
-    root = Path(spec.data.root).expanduser() if spec.data.root else phantom_root(spec)
+    root = expanded(spec.data.root) if spec.data.root else phantom_root(spec)
     return path if (path := root / FILE).is_file() else None

@@ -60,7 +60,13 @@ def _git(folder: Path, *words: str) -> str | None:
     """What git says; None where there is no git, or it refuses."""
     try:
         done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=20
+            ["git", *words],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=20,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

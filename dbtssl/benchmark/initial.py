@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.store import file_hash
 from dbtssl.errors import ConfigError
+from dbtssl.folders import expanded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +52,7 @@ def initial(source: str, row: str) -> Initial:
             f"row {row!r} has no weights to begin with",
             hint=f'set weights = "PATH.safetensors" below [method.{row}]',
         )
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.is_file():
         raise ConfigError(
             f"row {row!r}: no such file of weights: {path}",

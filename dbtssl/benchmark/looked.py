@@ -61,12 +61,16 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
 
 
 def _order(p: Predictions, scores: NDArray[np.float64], threshold: float | None) -> list[_Found]:
-    """Volumes by what became of them: the lowest misses, the highest finds, the highest false alarms come first."""
+    """Volumes by what became of them: the lowest misses, the highest finds, the highest false alarms come first.
+
+    Of equals the lower id.
+    """
     abnormal = p.labels >= Label.BENIGN
     limit = np.inf if threshold is None else threshold
-    missed = [i for i in np.argsort(scores) if abnormal[i] and scores[i] <= limit]
-    found = [i for i in np.argsort(-scores) if abnormal[i] and scores[i] > limit]
-    alarms = [i for i in np.argsort(-scores) if not abnormal[i] and scores[i] > limit]
+    rising, falling = (np.argsort(s, kind="stable") for s in (scores, -scores))
+    missed = [i for i in rising if abnormal[i] and scores[i] <= limit]
+    found = [i for i in falling if abnormal[i] and scores[i] > limit]
+    alarms = [i for i in falling if not abnormal[i] and scores[i] > limit]
     named = (("missed", missed), ("found", found), ("false alarm", alarms))
     return [_Found(int(i), float(scores[i]), outcome) for outcome, some in named for i in some]
 
@@ -111,7 +115,10 @@ def _example(
     file: str,
     found: _Found,
 ) -> Example:
-    """Of an abnormal volume the scored slice nearest to the annotated one, of a normal one the highest-scoring one."""
+    """Of an abnormal volume the scored slice nearest to the annotated one, of a normal one the highest-scoring one.
+
+    Of equals the lower slice.
+    """
     name = p.volumes[found.position]
     volume = next(v for v in dataset.cohort if v.id == name)
     start, stop = p.volume_offsets[found.position : found.position + 2]

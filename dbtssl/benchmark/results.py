@@ -74,14 +74,14 @@ def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]
     table = record_table(record, store)
     written = write_table(table, folder)
     plots = keep_plots(record, store, folder)
-    print_table(screen(table))
-    found = len(record.stages) - executed
-    print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
     page = folder / PAGE
     if executed or not page.is_file():
         from dbtssl.benchmark.evidence import write_report
 
         write_report(Run(folder, record, store), page)
+    print_table(screen(table))  # after all files: a screen that breaks off takes none of them along
+    found = len(record.stages) - executed
+    print(f"{executed} stages run, {found} found in the store", file=sys.stderr)
     print(f"written: {', '.join(str(path) for path in (*written, page))}", file=sys.stderr)
     if plots:
         print(f"monitors: {', '.join(str(path) for path in plots)}", file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -16,8 +15,11 @@ from dbtssl.benchmark.store import Store
 from dbtssl.benchmark.units import part_of, test_units
 from dbtssl.errors import DataError
 from dbtssl.evaluation.values import Score
+from dbtssl.folders import expanded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbtssl.benchmark.record import RowRecord
     from dbtssl.benchmark.spec import Spec
     from dbtssl.benchmark.store import Output
@@ -82,7 +84,7 @@ class Run:
 
         keys = [s.key for s in self.record.stages if s.stage == "prepare"]
         output = self.store.open("prepare", keys[0]) if keys else None
-        root = output.folder if output else Path(self.spec.data.root).expanduser()
+        root = output.folder if output else expanded(self.spec.data.root)
         if not (root / MANIFEST).is_file():
             return None
         dataset = PreparedDataset.open(root)

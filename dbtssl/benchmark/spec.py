@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, field_validator, model_validator
 
 from dbtssl.config import Config, did_you_mean, infra
 from dbtssl.errors import ConfigError
@@ -12,6 +13,21 @@ from dbtssl.evaluation.protocol import Protocol, protocol
 from dbtssl.training.monitors import MonitorConfig
 
 Tables = dict[str, Any]
+LONGEST_NAME = 100  # characters; names become those of files and folders, with more beside them
+LAST_SEED = 2**32 - 1  # the highest that all libraries take
+Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+
+
+def _a_file_name(name: str) -> str:
+    if re.search(r"[/\\\x00-\x1f\x7f]", name) or len(name.encode()) > 2 * LONGEST_NAME:
+        raise ValueError(
+            f"expected a name without / and \\, of at most {2 * LONGEST_NAME} bytes: files are called by it"
+        )
+    return name
+
+
+RowName = Annotated[Name, AfterValidator(_a_file_name)]
 
 
 class DataSpec(Config):
@@ -42,7 +58,7 @@ class SplitSpec(Config):
     ratios: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2), description="train, validation, test (SIFT-DBT, section 3.1)"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the split, apart from the runs' seeds")
+    seed: Seed = Field(default=0, description="seed of the split, apart from the runs' seeds")
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitSpec:
@@ -95,9 +111,7 @@ class PredictSpec(Config):
         ge=1,
         description="1: every slice is scored; n: every n-th, both classes alike, for a cheaper benchmark",
     )
-    seed: int = Field(
-        default=0, ge=0, description="seed of the patch positions, where they are random"
-    )
+    seed: Seed = Field(default=0, description="seed of the patch positions, where they are random")
 
     @model_validator(mode="after")
     def _of_its_inference(self) -> PredictSpec:
@@ -165,10 +179,10 @@ class RunSpec(Config):
 class Spec(Config):
     """One benchmark."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="name of the output folder")
+    name: Name = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="name of the output folder")
     title: str = Field(default="", description="title of the table")
-    methods: tuple[str, ...] = Field(min_length=1, description="rows of the table, in order")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
+    methods: tuple[RowName, ...] = Field(min_length=1, description="rows of the table, in order")
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="seeds, all reported")
     labels: tuple[float, ...] = Field(
         default=(1.0,),
         description="share, or shares, of the training patients whose labels are given; a run for each. Pretraining "

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dbtssl.progress import Ticker
 
 FEATURES, TASKS = "features", "tasks"
-FEATURES_VERSION = TASKS_VERSION = 1
+FEATURES_VERSION, TASKS_VERSION = 1, 2
 FEATURES_FILE, TASKS_FILE = "features.safetensors", "tasks.json"
 PARTS = ("train", "val", "test")
 AT_ONCE = 256  # volumes whose patches' features are held in memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from contextlib import contextmanager
@@ -20,6 +21,21 @@ REFUSED = 2  # a user's mistake; click uses the same code for a wrong option
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_SYSTEM = {
+    errno.EACCES: (
+        "no permission",
+        "choose a folder that you may read and write, or have its rights changed",
+    ),
+    errno.EPERM: (
+        "not permitted",
+        "choose a folder that you may read and write, or have its rights changed",
+    ),
+    errno.EROFS: ("the file system is read-only", "choose a folder that you may write to"),
+    errno.ENAMETOOLONG: (
+        "the name is too long for the file system",
+        "choose a shorter name or a folder nearer to the root; one name has at most 255 bytes",
+    ),
+}
 
 
 @contextmanager
@@ -41,6 +57,9 @@ def reported(*, debug: bool) -> Iterator[None]:
             where = f" ({full.filename})" if full.filename else ""
             _say(f"the disk is full{where}", "make room and run the same command again", debug)
             raise click.exceptions.Exit(REFUSED) from None
+        if told := _of_the_system(exc):
+            _say(*told, debug)
+            raise click.exceptions.Exit(REFUSED) from None
         _say(
             f"{type(exc).__name__}: {exc}",
             f"this is a bug in {_culprit(exc)}; run again with --debug before the command and report it",
@@ -60,6 +79,20 @@ def _say(message: str, hint: str, debug: bool) -> None:
         if text:
             line = Text.assemble((f"{label}: ", style), text)  # a Text, so that no markup is read
             console.print(line, soft_wrap=True)
+
+
+def _of_the_system(exc: BaseException | None) -> tuple[str, str] | None:
+    """Message and next step, if the exception, or one that it came from, is the system's refusal of a path."""
+    while exc is not None:
+        if isinstance(exc, OSError) and exc.errno in _SYSTEM and exc.filename is not None:
+            what, hint = _SYSTEM[exc.errno]
+            name = (
+                os.fsdecode(exc.filename) if isinstance(exc.filename, str | bytes) else exc.filename
+            )
+            shown = f"{name}"
+            return f"{what}: {shown if len(shown) <= 300 else shown[:297] + '...'}", hint
+        exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def _disk_full(exc: BaseException | None) -> OSError | None:

@@ -9,6 +9,7 @@ import rich_click as click
 
 from dbtssl.cli.failures import reported
 from dbtssl.cli.lazy import add_commands
+from dbtssl.cli.streams import make_tolerant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,11 @@ COMMANDS = {
 
 
 class _Group(click.RichGroup):
-    """Whatever a command raises is reported here, once."""
+    """Whatever a command raises is reported here, once, on any terminal."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        make_tolerant()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         with reported(debug=ctx.params["debug"]):

@@ -13,6 +13,7 @@ from dbtssl.data.layouts import locate
 from dbtssl.data.records import Volume
 from dbtssl.data.tables import read_tables
 from dbtssl.errors import DataError
+from dbtssl.folders import expanded
 from dbtssl.interfaces import RawVolume
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class BcsDbt:
         )
 
     def __init__(self, roots: tuple[Path, ...] = (), partial: bool = False) -> None:
-        self._more, self._partial = tuple(Path(root).expanduser() for root in roots), partial
+        self._more, self._partial = tuple(expanded(root) for root in roots), partial
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
         """List the volumes of all tables below the roots, sorted by patient, study and view.

@@ -17,11 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-import platformdirs
-
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
 from dbtssl.interfaces.abilities import has_public_ids
+from dbtssl.folders import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,7 +127,7 @@ def pseudonym(key: bytes, kind: str, value: str) -> str:
 
 def key_path() -> Path:
     """Where the key lies: `pseudonym.key` in the user's configuration folder."""
-    return platformdirs.user_config_path("dbtssl") / KEY_NAME
+    return user_folder("config") / KEY_NAME
 
 
 def load_key(path: Path | None = None) -> bytes:

@@ -81,7 +81,7 @@ def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     writer.writerows(rows)
-    content = text.getvalue().encode()
+    content = text.getvalue().encode(errors="backslashreplace")  # a file name may be no UTF-8
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
 

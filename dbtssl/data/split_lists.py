@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dbtssl.config import digest
 from dbtssl.data.csv_rows import alike, csv_files, csv_rows, words_of
 from dbtssl.data.tables import KEY, Key, key_of, label_of
 from dbtssl.errors import DataError
+from dbtssl.folders import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dbtssl.data.records import Label
 
@@ -74,7 +75,7 @@ def read_lists(where: str | Path) -> SplitLists:
     asked: Which | None = None
     if colon and prefix in ("sift-dbt", "official"):
         asked, where = ("official" if prefix == "official" else "sift-dbt"), rest
-    folder = Path(where).expanduser()
+    folder = expanded(where)
     if not folder.is_dir():
         raise DataError(f"lists of a split: no such folder: {folder}", hint=EXPECTED)
     files = _find(folder)

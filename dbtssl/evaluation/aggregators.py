@@ -1,4 +1,7 @@
-"""The core's aggregators: ragged groups of logits in, one logit for each group out."""
+"""The core's aggregators: ragged groups of logits in, one logit for each group out.
+
+What is computed is rounded (`settled`), so that groups with the same members in another order tie, on every processor.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     from dbtssl.interfaces import Groups, Level
 
+DECIMALS = 12  # of a score up to 1, of larger ones as many digits; what is closer is a tie
 LOG_TINY = -37.0  # exp of it is below half a unit in the last place of 1
 
 
@@ -91,8 +95,7 @@ class NoisyOr:
         log_s = _log_sum_exp(log_softplus, groups.offsets)
         small = log_s < LOG_TINY
         s = np.exp(np.where(small, 0.0, log_s))
-        scores: NDArray[np.float64] = np.where(small, log_s, np.log(-np.expm1(-s)) + s)
-        return scores
+        return settled(np.where(small, log_s, np.log(-np.expm1(-s)) + s))
 
 
 class LogSumExp:
@@ -116,7 +119,7 @@ class LogSumExp:
         """Scores, shape ``(len(groups),)``."""
         values = np.asarray(groups.values, dtype=np.float64) / self.temperature
         mean = _log_sum_exp(values, groups.offsets) - np.log(np.diff(groups.offsets))
-        return np.asarray(self.temperature * mean, dtype=np.float64)
+        return settled(self.temperature * mean)
 
 
 class ZRun:
@@ -156,14 +159,19 @@ class ZRun:
         return best
 
 
+def settled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``scores`` to `DECIMALS`: what differs by the last bits of a sum alone is equal; no order is turned round."""
+    scale = 10.0 ** np.ceil(np.log10(np.maximum(np.abs(scores), 1.0)))
+    return np.asarray(np.round(scores / scale, DECIMALS) * scale, dtype=np.float64)
+
+
 def _mean_probability(
     logits: NDArray[np.float64], offsets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Logit of the mean of the probabilities within each group."""
     abnormal = _log_sum_exp(-np.logaddexp(0.0, -logits), offsets)
     normal = _log_sum_exp(-np.logaddexp(0.0, logits), offsets)
-    scores: NDArray[np.float64] = abnormal - normal
-    return scores
+    return settled(abnormal - normal)
 
 
 def _log_sum_exp(values: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -11,12 +11,14 @@ import itertools
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from dbtssl.config import Config as BaseConfig
 from dbtssl.errors import DataError
+from dbtssl.evaluation.aggregators import settled
+from dbtssl.evaluation.catalogue import EQUAL_DECIMALS
 from dbtssl.evaluation.metrics import placements
 from dbtssl.interfaces import Groups
 
@@ -44,7 +46,7 @@ class Attention:
         """Size and search."""
 
         hidden: int = Field(default=32, ge=1, description="units of V and U")
-        decays: tuple[float, ...] = Field(
+        decays: tuple[NonNegativeFloat, ...] = Field(
             default=(1e-4, 1e-2, 1.0),
             min_length=1,
             description="weight decays that are tried; validation chooses",
@@ -95,7 +97,8 @@ class Attention:
                     options={"maxiter": min(CHECK, self.steps - done)},
                 )
                 at = found.x
-                auc = placements(val.labels, net.logits(at, val)).auc
+                scores = settled(net.logits(at, val))
+                auc = round(placements(val.labels, scores).auc, EQUAL_DECIMALS)
                 if auc > best:
                     best, kept = auc, at
                 if found.success:

@@ -3,7 +3,8 @@
 The slice is divided into square cells of an eighth of a patch. The value of a cell on slice z is the mean probability
 of all patches, of the slices z - 4 to z + 4, that cover its centre: a lesion spans several slices, as in the lesion
 window of the strict protocol. The highest cell gives a box of half a patch's side, nine slices deep, with its value as
-the score; where cells tie, their middle. Cells nearer than half a patch and a quarter of the volume's slices are then
+the score; where cells or neighbouring slices tie, to nine decimals, their middle, and of several such places the lowest
+slice, then the topmost, then the leftmost. Cells nearer than half a patch and a quarter of the volume's slices are then
 left out, and so on, at most ten boxes a volume. Coordinates are at the full resolution of BCS-DBT, 2457 rows.
 """
 
@@ -25,7 +26,7 @@ FULL_ROWS = 2457  # rows of every frame of BCS-DBT; the official metric counts i
 REACH = 4  # slices to both sides
 CELLS = 8  # a patch's side
 MOST = 10  # boxes a volume
-TIE = 1e-9  # difference of probabilities that is rounding
+DECIMALS = 9  # of a cell's probability; what is closer is a tie
 
 
 def boxes_of(p: Predictions, v: int) -> list[Detection]:
@@ -35,18 +36,20 @@ def boxes_of(p: Predictions, v: int) -> list[Detection]:
     assert p.places is not None
     scale = FULL_ROWS / int(p.shape[v, 0])
     cell = max(1, size // CELLS)
-    heat = run_means(p, v, size, cell)
+    heat = np.round(run_means(p, v, size, cell), DECIMALS)
     own = slice(*p.volume_offsets[v : v + 2])
     z = p.z[own]
     n_slices = int(p.n_slices[v])
     centres = [(np.arange(n) + 0.5) * cell for n in heat.shape[1:]]
     found: list[Detection] = []
     while len(found) < MOST and (peak := float(heat.max())) >= 0:
-        k, i, j = np.unravel_index(int(heat.argmax()), heat.shape)
+        k, i, j = (int(n) for n in np.unravel_index(int(heat.argmax()), heat.shape))  # the first
+        differs = np.flatnonzero(heat[k:, i, j] != peak)
+        k += (int(differs[0]) if len(differs) else len(heat) - k) // 2
         top = centres[0][i], centres[1][j]
         near = np.abs(centres[0] - top[0])[:, None] < size / 2
         near = near & (np.abs(centres[1] - top[1]) < size / 2)
-        tied = np.argwhere((heat[k] >= peak - TIE) & near)
+        tied = np.argwhere((heat[k] == peak) & near)
         y, x = centres[0][tied[:, 0]].mean(), centres[1][tied[:, 1]].mean()
         first, last = max(0, int(z[k]) - REACH), min(n_slices - 1, int(z[k]) + REACH)
         side = scale * size / 2

@@ -12,6 +12,9 @@ from typing import Literal
 
 Better = Literal["higher", "lower", ""]
 
+EQUAL_DECIMALS = 12
+"""Of a metric: values that agree to so many decimals are equal, and share a rank."""
+
 SPECIFICITY_AT = {"sp@87": 0.87, "sp@80": 0.80, "sp@90": 0.90, "sp@95": 0.95}
 """Sensitivities at which the specificity is read off. 87 % is the mean of US screening mammography, 86.9 % (Lehman et
 al., Radiology 2017); 87 and 80 % are those of SIFT-DBT, section 3.1."""

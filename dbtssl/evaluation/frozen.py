@@ -34,6 +34,9 @@ DENSITY, RECALL = "density-rho", "recall@10"
 K = 10  # nearest volumes of the other view that count
 LEAST_CANDIDATES = 20  # with fewer, chance alone finds more than half
 LEAST_VALUES = 3  # distinct densities in training and in test
+DECIMALS = (
+    9  # of an error or a prediction, in units of the densities' spread; what is closer is a tie
+)
 PENALTIES = tuple(10.0**power for power in range(-2, 7))  # of the ridge regression
 
 
@@ -180,16 +183,22 @@ def _density(
             ), None
     if not len(y_val):
         return Value(reason="no validation volume has a density to choose the penalty by"), None
+    spread = float(np.var(y_val)) or 1.0
     model = min(  # of equal errors the greatest penalty
         (Ridge(alpha=penalty).fit(x, y) for penalty in reversed(PENALTIES)),
-        key=lambda ridge: float(np.mean((ridge.predict(x_val) - y_val) ** 2)),
+        key=lambda ridge: _settled(np.mean((ridge.predict(x_val) - y_val) ** 2) / spread),
     )
-    said = model.predict(x_test)
+    said = _settled(model.predict(x_test) / np.sqrt(spread))
     if np.ptp(said) == 0:
         return Value(reason="the features say the same of every test volume"), float(model.alpha)
     rho = float(spearmanr(said, y_test).statistic)
     owners = test[1].patients[test[1].known]
     return _rho_value(rho, said, y_test, owners, confidence), float(model.alpha)
+
+
+def _settled(numbers: Any) -> Any:
+    """Without the last bits of sums and products: what differs in them alone ties."""
+    return np.round(numbers, DECIMALS)
 
 
 def _rho_value(

@@ -87,9 +87,9 @@ def measure(
     """Every metric of the catalogue that units with one score each have.
 
     The protocol says where the threshold is chosen; ``val`` gives it, and the prevalence at which probabilities are
-    judged; without it those metrics say so. ``logits``: whether scores are logits; else, and where all lie in [0, 1],
-    there is no calibration. ``uncalibrated`` is another reason why there is none. A set of one class has no values, and
-    its reason says so. `DataError` for scores that are not finite.
+    judged; without it those metrics say so. ``logits``: whether scores are logits; else there is no calibration. The
+    caller knows: weak logits lie in [0, 1] too. ``uncalibrated`` is another reason why there is none. A set of one
+    class has no values, and its reason says so. `DataError` for scores that are not finite.
     """
     for split, units in (("test", test), ("validation", val)):
         if units is not None:
@@ -108,7 +108,6 @@ def measure(
     )
     if reason := one_class(test, "test"):
         return row.model_copy(update={"values": dict.fromkeys(MEASURED, Value(reason=reason))})
-    logits = logits and not _in_unit_interval(test)
     weights = None if too_few_patients(test) else patient_draws(test.abnormal, test.patients)
     values, points = _curve_values(test, protocol, weights)
     values["prevalence"] = Value(
@@ -121,7 +120,7 @@ def measure(
     values |= rates
     update |= at
     if not logits:
-        uncalibrated = PROBABILITIES if _in_unit_interval(test) else "the scores are no logits"
+        uncalibrated = uncalibrated or "the scores are no logits"
     elif reason := one_class(val, "validation"):
         uncalibrated = f"no prevalence: {reason}"
     if uncalibrated or val is None:
@@ -133,9 +132,9 @@ def measure(
     return row.model_copy(update=update | {"values": {m: values[m] for m in MEASURED}})
 
 
-def _in_unit_interval(units: ScoreSet) -> bool:
-    """Whether the scores must be probabilities: logits do not all lie in [0, 1], unless they are all equal."""
-    low, high = units.scores.min(), units.scores.max()
+def in_unit_interval(scores: NDArray[np.float64]) -> bool:
+    """Whether all lie in [0, 1] and differ: then they may be probabilities, which nothing but a guess can tell."""
+    low, high = scores.min(), scores.max()
     return bool(0 <= low < high <= 1)
 
 

@@ -44,6 +44,7 @@ class Made:
     patch_size: int | None = None
     n_features: int = 0
     phantom: bool = False
+    schema: int = 0  # 0: not said, so that nothing says that the logits are logits
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
         size or None,
         features,
         said.get("phantom") == "true",
+        version,
     )
 
 

@@ -1,7 +1,10 @@
 """What frozen features know: neighbours, a small linear probe and retrieval, from features and ids alone.
 
 For monitors, never for a table. Each `Measure` carries what chance gives, or says in words why there is no value.
-Features are taken as they are: nothing is centred; cosines normalise each row.
+Features are taken as they are: nothing is centred; cosines normalise each row, in double precision. Two cosines that
+differ by no more than `TIE` are equal: the last bits of features in single precision hang on the processor and on what
+else was in the batch. Retrieval counts equals as the expected value of any order; neighbours that vote are taken in
+order of their cosine, equals in order of the items, which is that of ids.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ import numpy as np
 from scipy.stats import hypergeom
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -26,7 +28,7 @@ FOLDS, REPEATS = 5, 4  # of the cross-validation over patients
 TEMPERATURE = 0.07  # of the neighbours' votes (Wu et al., CVPR 2018, section 3.4; DINO)
 PROBE_C = 0.1  # inverse strength of the probe's L2 penalty, on standardised features
 NOT_FINITE = "the features are not finite numbers"
-DECIMALS = 9  # of a cosine; what is closer is a tie
+TIE = 1e-6  # difference of two cosines, or of two items' votes, that is none
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,16 @@ def knn_auc(
 
     ``features`` is ``(n, D)``, ``abnormal`` and ``patients`` are ``(n,)``. A vote weighs ``exp(cosine / 0.07)`` (Wu et
     al., CVPR 2018). Items of a fold's patients vote for none of that fold; see `patient_folds` for how the AUC is made.
+    Of equals at the limit the first items vote, and shares of votes that differ by no more than `TIE` tie.
     """
+    cosine = _cosines(features)
 
     def scores(bank: NDArray[np.bool_], held: NDArray[np.bool_], _: int) -> NDArray[np.float64]:
-        model = KNeighborsClassifier(
-            min(neighbours, int(bank.sum())), weights=_votes, algorithm="brute", metric="cosine"
-        ).fit(features[bank], abnormal[bank])
-        return _of_abnormal(model, features[held])
+        near = _settled(cosine[np.ix_(held, bank)])
+        first = np.argsort(-near, axis=1, kind="stable")[:, :neighbours]
+        votes = np.exp(np.take_along_axis(near, first, axis=1) / TEMPERATURE)
+        share: NDArray[np.float64] = (votes * abnormal[bank][first]).sum(axis=1) / votes.sum(axis=1)
+        return share
 
     return _cross_validated(features, abnormal, patients, scores)
 
@@ -91,7 +96,8 @@ def probe_auc(
             StandardScaler(),
             LogisticRegression(C=PROBE_C, class_weight="balanced", max_iter=2000),
         ).fit(features[labelled], abnormal[labelled])
-        return _of_abnormal(model, features[held])
+        share: NDArray[np.float64] = model.predict_proba(features[held])[:, 1]
+        return share
 
     return _cross_validated(features, abnormal, patients, scores)
 
@@ -194,7 +200,7 @@ def _cross_validated(
             reason=f"patients with a lesion: {len(sick)}, without: {len(well)}; 2 of each are needed"
         )
     aucs = [
-        roc_auc_score(abnormal[held], scores(~held, held, fold))
+        roc_auc_score(abnormal[held], _settled(scores(~held, held, fold)))
         for fold, held in enumerate(patient_folds(abnormal, patients))
     ]
     return Measure(float(np.mean(aucs)), 0.5)
@@ -208,14 +214,14 @@ def _by_class(
     return sick, np.setdiff1d(patients[among], sick)
 
 
-def _votes(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    votes: NDArray[np.float64] = np.exp((1 - distances) / TEMPERATURE)
-    return votes
+def _cosines(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    rows = features.astype(np.float64)
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(unit @ unit.T, dtype=np.float64)
 
 
-def _of_abnormal(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    share: NDArray[np.float64] = model.predict_proba(features)[:, list(model.classes_).index(True)]
-    return share
+def _settled(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.round(numbers / TIE) * TIE, dtype=np.float64)
 
 
 def _hits(
@@ -225,8 +231,7 @@ def _hits(
     k: int,
 ) -> Hits:
     """Which queries have a partner among the ``k`` nearest of their gallery, of those that have a partner."""
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    cosine = np.round(unit.astype(np.float64) @ unit.astype(np.float64).T, DECIMALS)
+    cosine = _cosines(features)
     queries = np.flatnonzero(partners.any(axis=1))
     found, chance = (
         np.array([_hit(near[q], gallery[q], partners[q], k) for q in queries], dtype=np.float64)
@@ -244,11 +249,11 @@ def _mean(hits: Hits) -> Measure:
 def _hit(
     cosine: NDArray[np.float64], gallery: NDArray[np.bool_], partners: NDArray[np.bool_], k: int
 ) -> float:
-    """Probability that the ``k`` nearest hold a partner, where equals come in any order."""
+    """Probability that the ``k`` nearest hold a partner, where those within `TIE` of the best come in any order."""
     best = cosine[partners].max()
-    left = k - int((cosine[gallery] > best).sum())
+    left = k - int((cosine[gallery] > best + TIE).sum())
     if left <= 0:
         return 0.0
-    tied = int((cosine[gallery] == best).sum())
-    right = int((cosine[partners] == best).sum())
+    tied = int((np.abs(cosine[gallery] - best) <= TIE).sum())
+    right = int((cosine[partners] >= best - TIE).sum())
     return float(hypergeom.sf(0, tied, right, min(left, tied)))

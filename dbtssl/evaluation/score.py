@@ -8,7 +8,7 @@ import numpy as np
 
 from dbtssl.errors import ConfigError, DataError, PluginError
 from dbtssl.evaluation.localisation import looked
-from dbtssl.evaluation.measures import measure
+from dbtssl.evaluation.measures import PROBABILITIES, in_unit_interval, measure
 from dbtssl.evaluation.patch_curve import patch_curve
 from dbtssl.evaluation.predictions import Predictions, parse_predictions
 from dbtssl.evaluation.selection import (
@@ -39,6 +39,10 @@ NO_WINDOW = (
     "Slices of the {} split are labelled as the file has them, not by the protocol's lesion window: an abnormal volume "
     "has no box."
 )
+SMALL = (
+    "All scores at {} level lie between 0 and 1. They are taken for logits; if the fine-tuner or the aggregator gives "
+    "probabilities, calibration and a threshold of one half are wrong."
+)
 OTHER_PREVALENCE = "a subgroup has not the prevalence of all of validation"
 
 
@@ -61,7 +65,8 @@ def score(
     Without ``val`` what needs a threshold of validation is left out with a reason. ``subsets`` names parts of the test
     set by the ids of their volumes; they are scored like the whole and are evaluation sets of their own. ``go_on``
     leaves out a level whose aggregator fails, with the reason in `Score.missing`; else its `PluginError` is raised, as
-    that of the slices always is.
+    that of the slices always is. The logits of a file that says its schema are logits; those of another, where all lie
+    in [0, 1], are taken for probabilities.
 
     `DataError` for a table that is not one of predictions, for no volume left, and for a patient in both splits;
     `ConfigError` for predictions whose patches the protocol does not allow.
@@ -90,17 +95,23 @@ def score(
 
     of_val = None if val is None else (val, sets(val))
     whole = sets(test)
-    rows = [*_rows(test, whole, of_val, protocol), *subgroup_rows(test, whole, of_val, protocol)]
+    probabilities = not test.made.schema and in_unit_interval(test.logits)
+    rows = [
+        *_rows(test, whole, of_val, protocol, probabilities=probabilities),
+        *subgroup_rows(test, whole, of_val, protocol, probabilities=probabilities),
+    ]
     for name, volumes in (subsets or {}).items():
         part = only(test, np.array([v in volumes for v in test.volumes], dtype=np.bool_))
         if not part.volumes:
             raise DataError(f"no volume of the subset {name} is in the test predictions")
-        rows += _rows(part, sets(part), of_val, protocol)
+        rows += _rows(part, sets(part), of_val, protocol, probabilities=probabilities)
     told = "breast" in failed or any(s.level == "breast" for s in whole)
     notes = [] if told else [NO_BREASTS]
     for split, p in (("test", test), ("validation", val)):
         if p is not None and unboxed(p):
             notes.append(NO_WINDOW.format(split))
+    if small := [s.level for s in whole if in_unit_interval(s.scores) and not probabilities]:
+        notes.append(SMALL.format(", ".join(small)))
     return Score(
         protocol=protocol,
         slice_aggregator=type(slice_aggregator).__name__,
@@ -175,6 +186,8 @@ def _rows(
     sets: Sequence[ScoreSet],
     of_val: tuple[Predictions, Sequence[ScoreSet]] | None,
     protocol: Protocol,
+    *,
+    probabilities: bool,
 ) -> list[Row]:
     """The method, the shortcuts and the fixed rule at every level."""
     shortcuts = shortcut_sets(test, *sets)
@@ -182,7 +195,13 @@ def _rows(
     of_shortcuts = {} if of_val is None else shortcut_sets(of_val[0], *of_val[1])
     rows = []
     for units in sets:
-        method = score_units(units, beside.get(units.level), protocol)
+        method = score_units(
+            units,
+            beside.get(units.level),
+            protocol,
+            logits=not probabilities,
+            uncalibrated=PROBABILITIES if probabilities else "",
+        )
         rows.append(method)
         for name, levels in shortcuts.items():
             known = {s.level: s for s in of_shortcuts.get(name, ())}
@@ -197,6 +216,8 @@ def subgroup_rows(
     sets: Sequence[ScoreSet],
     of_val: tuple[Predictions, Sequence[ScoreSet]] | None,
     protocol: Protocol,
+    *,
+    probabilities: bool = False,
 ) -> list[Row]:
     """The method on each subgroup of slices and volumes, at the threshold of all; none of under ten of a class."""
     rows = []
@@ -208,6 +229,12 @@ def subgroup_rows(
         for name, volumes in strata(test).items():
             part = units.only(volumes[test.volume] if units.level == "slice" else volumes)
             if enough(part.abnormal):
-                row = score_units(part, beside, protocol, uncalibrated=OTHER_PREVALENCE)
+                row = score_units(
+                    part,
+                    beside,
+                    protocol,
+                    logits=not probabilities,
+                    uncalibrated=PROBABILITIES if probabilities else OTHER_PREVALENCE,
+                )
                 rows.append(row.model_copy(update={"subgroup": name}))
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbtssl.evaluation.measures import PROBABILITIES, in_unit_interval
 from dbtssl.evaluation.score import NO_BREASTS, score_units
 from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.shortcuts import BY_STUDY, all_normal, fewer_volumes
@@ -21,8 +22,12 @@ def score_volumes(
 ) -> Score:
     """Score ``test`` with thresholds from ``val``; `DataError` for no volume left, and for a patient in both.
 
-    Without ``logits`` scores are taken for their order alone, and nothing is said of probabilities.
+    Without ``logits`` scores are taken for their order alone, and nothing is said of probabilities; nor where all of
+    the file's scores lie in [0, 1].
     """
+    probabilities = logits and in_unit_interval(test.scores)
+    uncalibrated = PROBABILITIES if probabilities else ""
+    logits = logits and not probabilities
     if protocol.actionable == "drop":
         test = test.without_actionable()
         val = None if val is None else val.without_actionable()
@@ -36,7 +41,8 @@ def score_volumes(
         val_by_study = {s.level: s for s in val.sets(fewer_volumes(val))}
     rows = []
     for i, units in enumerate(sets):
-        method = score_units(units, beside.get(units.level), protocol, logits=logits)
+        of_val = beside.get(units.level)
+        method = score_units(units, of_val, protocol, logits=logits, uncalibrated=uncalibrated)
         rows.append(method)
         if by_study:
             of_val = val_by_study.get(units.level)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
+from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT, EQUAL_DECIMALS
 from dbtssl.evaluation.values import Value
 from dbtssl.report.frozen import frozen_lines
 from dbtssl.report.notes import table_notes
@@ -186,7 +186,10 @@ def _mean(seeds: Sequence[TableRow]) -> TableRow:
 
 
 def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
-    """Mark the best and the second value of each metric; where all are equal, or diagnostic, there is no best."""
+    """Mark the best and the second value of each metric; where all are equal, or diagnostic, there is no best.
+
+    Values that differ by rounding alone share a mark.
+    """
     out = list(lines)
     if any(line.diagnostic for line in out):
         return out
@@ -194,7 +197,9 @@ def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
         if not metric.better:
             continue
         values = [
-            line.cells[name].value.value if name in line.cells and not line.single else None
+            _settled(line.cells[name].value.value)
+            if name in line.cells and not line.single
+            else None
             for line in out
         ]
         known = {value for value in values if value is not None}
@@ -206,6 +211,10 @@ def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
             if value is not None and (rank := places.get(value)):
                 out[i] = _marked(out[i], name, rank=rank)
     return out
+
+
+def _settled(value: float | None) -> float | None:
+    return None if value is None else round(value, EQUAL_DECIMALS)
 
 
 def _compared(lines: Sequence[TableRow], compared: Compared) -> list[TableRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.evaluation.catalogue import DEFAULT, TASKS
+from dbtssl.evaluation.catalogue import DEFAULT, EQUAL_DECIMALS, TASKS
 from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
 from dbtssl.report.paper import why_not
 from dbtssl.report.table import FROZEN, LEVELS
@@ -42,7 +42,7 @@ def table_notes(
         notes.append(SEEDS)
     notes += _differences(rows, compared)
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
-    notes += dict.fromkeys(note for e in entries if e.score for note in e.score.notes)
+    notes += _of_scores([e for e in entries if e.score])
     notes += dict.fromkeys(words for e in entries if e.frozen for words in e.frozen.words())
     notes += _strongest_shortcut(rows)
     notes += dict.fromkeys(_small_sample(rows))
@@ -89,6 +89,17 @@ def _warned(entries: Sequence[Entry]) -> Iterable[str]:
             for name, of in methods.items()
         ]
         yield f"{WARNED} {'; '.join(seeds)}: {warning.rstrip('.')}."
+
+
+def _of_scores(entries: Sequence[Entry]) -> Iterable[str]:
+    """What scoring had to say; the methods are named where it is not of all of them."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for note in entry.score.notes if entry.score else ():
+            found.setdefault(note, []).append(entry.method)
+    everybody = {entry.method for entry in entries}
+    for note, methods in found.items():
+        yield note if set(methods) == everybody else f"{_names(methods)}: {note}"
 
 
 def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:
@@ -138,7 +149,7 @@ def _strongest_shortcut(rows: Sequence[TableRow]) -> Iterable[str]:
 
 def _auc(row: TableRow) -> float:
     cell = row.cells.get("auc")
-    return (cell.value.value or 0.0) if cell else 0.0
+    return round(cell.value.value or 0.0, EQUAL_DECIMALS) if cell else 0.0
 
 
 def _small_sample(rows: Iterable[TableRow]) -> Iterable[str]:

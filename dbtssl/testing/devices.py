@@ -56,7 +56,7 @@ def two_devices_against_one(
     count. As in a training, each device has random numbers of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cases.json").write_text(json.dumps(cases))
+    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", __name__, str(folder), str(rank)],
@@ -125,7 +125,7 @@ def _main(folder: Path, rank: int) -> None:
         world_size=RANKS,
         timeout=timedelta(seconds=PATIENCE),
     )
-    cases = json.loads((folder / "cases.json").read_text())
+    cases = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
     torch.save(
         {label: _step(case, rank, RANKS) for label, case in cases.items()}, folder / f"{rank}.pt"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtssl.config import digest
 from dbtssl.errors import ConfigError
+from dbtssl.evaluation.catalogue import EQUAL_DECIMALS
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.log import append_line, cut_back, length
 
@@ -51,8 +52,8 @@ class RunState:
     def record(self, loss: float, val_auc: float | None) -> None:
         """End an epoch: keep the weights if they are the best (of equals the earlier), log, and write the state."""
         self.epochs += 1
-        if val_auc is not None and val_auc > self.best_auc:
-            self.best_auc = val_auc
+        if val_auc is not None and round(val_auc, EQUAL_DECIMALS) > self.best_auc:
+            self.best_auc = round(val_auc, EQUAL_DECIMALS)
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         append_line(self.log, {"epoch": self.epochs, "loss": loss, "val_auc": val_auc})
         save_checkpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import platform
 import re
@@ -86,6 +87,20 @@ def test_the_record_says_where_it_was_made_and_names_no_one(out):
     text = json.dumps(found)
     for name in (platform.node(), getpass.getuser(), str(Path.home())):
         assert name not in text
+
+
+def test_a_terminal_of_ascii_gets_its_table_and_the_report_is_written(out, monkeypatch):
+    page, files = out / "smoke" / "report.html", [out / "smoke" / name for name in FORMATS]
+    before = [path.read_bytes() for path in (page, *files)]
+    page.unlink()
+    screen, said = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", said)
+    assert call("benchmark", SMOKE, "--out", out) == 0
+    shown = screen.buffer.getvalue().decode("ascii")
+    assert "dAUC" in shown
+    assert "----+----" in shown
+    assert [path.read_bytes() for path in (page, *files)] == before
 
 
 def test_the_report_is_made_again_byte_for_byte(out, tmp_path, capsys):

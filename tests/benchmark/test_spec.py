@@ -144,3 +144,75 @@ def test_a_lesion_window_goes_into_the_rules():
 def test_a_lesion_window_is_two_whole_numbers_from_zero(window):
     with pytest.raises(ConfigError, match="lesion_window"):
         validate(Spec, {"name": "toy", "methods": ["random-init"], "lesion_window": window})
+
+
+BIG = 10**30
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("seeds = [-1]", "seeds.0: got -1, expected a number >= 0"),
+        ("seeds = [4294967296]", "seeds.0: got 4294967296, expected a number <= 4294967295"),
+        ("seeds = [true]", "seeds.0: got true, expected an integer"),
+        ("seeds = [1.5]", "seeds.0: got 1.5, expected an integer"),
+        ("seeds = []", "seeds: got [], expected at least 1 items"),
+        ("seeds = [1, 1]", "seeds: got [1, 1], different entries"),
+        (f"seeds = [{BIG}]", f"seeds.0: got {BIG}, expected a whole number of at most"),
+        (
+            f"pretrain.epochs = {BIG}",
+            f"pretrain.epochs: got {BIG}, expected a whole number of at most",
+        ),
+        ("split.seed = -1", "split.seed: got -1, expected a number >= 0"),
+        ("predict.seed = 5000000000", "predict.seed: got 5000000000, expected a number <="),
+        ("labels = [nan]", "labels.0: got NaN, expected a finite number"),
+        ("labels = []", "labels: got [], expected a share above 0"),
+        ("labels = [1, 1.0]", "labels: got [1, 1.0], different entries"),
+        ("predict.overlap = nan", "predict.overlap: got NaN, expected a finite number"),
+        ("lesion_window = [-1, 4]", "lesion_window.0: got -1, expected a number >= 0"),
+        (f'title = "{chr(92)}u0000"', "title: got"),
+        ("methods = []", "methods: got [], expected at least 1 items"),
+        ('methods = [""]', 'methods.0: got "", expected a text of at least 1 characters'),
+        (f'methods = ["{"x" * 300}"]', "of at most 100 characters"),
+        (f'methods = ["{"é" * 60}/"]', "methods.0: got"),
+        (f'methods = ["{"中" * 99}"]', "of at most 200 bytes"),
+        ('methods = ["../x"]', "without / and"),
+        (f'name = "{"x" * 300}"', "of at most 100 characters"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_key(line, said, tmp_path):
+    key = line.partition(" ")[0]
+    kept = "".join(f"{x}\n" for x in MINIMAL.splitlines() if not x.startswith(f"{key} "))
+    with pytest.raises(ConfigError) as caught:
+        load_spec(write(tmp_path, f"{line}\n{kept}"))
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("epochs = 0", "epochs"),
+        ("epochs = -3", "epochs"),
+        ("lr = nan", "lr"),
+        ("lr = inf", "lr"),
+        ("batch_size = true", "batch_size"),
+        ("weight_decay = -0.1", "weight_decay"),
+    ],
+)
+@pytest.mark.parametrize("table", ["pretrain", "finetune"])
+def test_a_table_out_of_range_is_refused_before_any_work(table, line, key, tmp_path):
+    spec = load_spec(write(tmp_path, f'name = "toy"\nmethods = ["moco-v2"]\n[{table}]\n{line}\n'))
+    with pytest.raises(ConfigError, match=rf"{table}.*\.{key}: got"):
+        resolve(spec)
+
+
+def test_a_file_that_windows_wrote_is_read(tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_spec(path).name == "toy"
+
+
+def test_a_folder_that_is_not_named_in_utf_8_is_refused_by_its_key(tmp_path):
+    path = write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"data\.root: got .*rename what is not named in UTF-8"):
+        load_spec(path, "bcs-dbt:/data/\udcff")

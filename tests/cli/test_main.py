@@ -174,9 +174,30 @@ def test_output_to_a_full_disk_is_refused_too():
 
 
 def test_another_os_error_is_not_taken_for_a_full_disk(failing, capsys):
-    failing(PermissionError(errno.EACCES, "Permission denied", "/data"))
+    failing(OSError(errno.EIO, "Input/output error", "/data"))
     assert call("fail") == BUG
-    assert "Permission denied: '/data'" in capsys.readouterr().err
+    assert "Input/output error: '/data'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "hint"),
+    [
+        (errno.EACCES, "no permission", "read and write"),
+        (errno.EROFS, "the file system is read-only", "that you may write to"),
+        (errno.ENAMETOOLONG, "the name is too long for the file system", "255 bytes"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(code, words, hint, failing, capsys):
+    failing(OSError(code, os.strerror(code), "/data/x"))
+    assert call("fail") == REFUSED
+    error, step = capsys.readouterr().err.splitlines()
+    assert error == f"error: {words}: /data/x"
+    assert hint in step
+
+
+def test_a_folder_name_that_is_too_long_is_refused(tmp_path, capsys):
+    assert call("benchmark", "--out", str(tmp_path / ("x" * 300))) == REFUSED
+    assert "File name too long" in capsys.readouterr().err
 
 
 def test_a_bug_is_exit_code_1_and_asks_for_debug(failing, capsys):

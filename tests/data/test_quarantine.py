@@ -169,6 +169,11 @@ def test_the_table_comes_back(tmp_path):
     assert count_rows(tmp_path / "quarantine.csv") == 0
 
 
+def test_a_file_name_that_is_not_utf_8_can_be_told(tmp_path):
+    write_quarantine(tmp_path, [Bad("P1", "/data/\udce9.dcm is cut off", "hint", "key")])
+    assert read_quarantine(tmp_path)["P1"].reason == "/data/\\udce9.dcm is cut off"
+
+
 @pytest.mark.parametrize("text", ["volume\nP1\n", "\x00", ""])
 def test_a_damaged_table_counts_as_none(tmp_path, text):
     (tmp_path / "quarantine.csv").write_text(text)

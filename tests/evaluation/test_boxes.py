@@ -125,3 +125,23 @@ def test_logits_far_below_still_give_their_boxes():
     found = boxes_of(predictions(rng.normal(size=(12, 8)) * 300 - 600, places), 0)
     assert len(found) >= 5
     assert all(0 <= d.score <= 1 for d in found)
+
+
+def test_equals_along_the_stack_give_their_middle():
+    """One bright patch lies in nine runs of slices; which of them sums to the last bit more is no answer."""
+    places = lattice(30)
+    for z in (8, 11, 20):
+        logits = np.full(places.shape[:2], -40.0)
+        logits[z, 30] = 1.3
+        box = boxes_of(predictions(logits, places), 0)[0]
+        assert (box.z, box.depth) == (z - 4, 9)
+
+
+def test_equals_far_apart_give_the_lowest_slice_first():
+    places = lattice(40)
+    logits = np.full(places.shape[:2], -40.0)
+    logits[[30, 8], [30, 57]] = 0.3
+    found = boxes_of(predictions(logits, places), 0)
+    highest = [d.z for d in found if d.score == found[0].score]
+    assert highest == sorted(highest)
+    assert set(highest) == {4, 26}

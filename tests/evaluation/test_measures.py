@@ -11,7 +11,13 @@ from dbtssl.config import canonical_json
 from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS, curve_draws
 from dbtssl.evaluation.catalogue import CATALOGUE
-from dbtssl.evaluation.measures import AT_THRESHOLD, CALIBRATION, MEASURED, measure
+from dbtssl.evaluation.measures import (
+    AT_THRESHOLD,
+    CALIBRATION,
+    MEASURED,
+    PROBABILITIES,
+    measure,
+)
 from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT
 from dbtssl.evaluation.values import Row, Value
 
@@ -186,16 +192,22 @@ def test_another_reason_why_there_is_no_calibration(units):
     assert row.threshold is not None
 
 
-def test_probabilities_are_not_taken_for_logits(units):
+def test_scores_that_are_no_logits_meet_no_probability(units):
     of = units(ABNORMAL, 1 / (1 + np.exp(-SCORES["ordinary"])))
-    row = measure(of, of, STRICT)
+    row = measure(of, of, STRICT, logits=False, uncalibrated=PROBABILITIES)
     check(row)
-    assert {row.values[name].reason for name in CALIBRATION} == {
-        "all scores lie in [0, 1], so they are no logits"
-    }
+    assert {row.values[name].reason for name in CALIBRATION} == {PROBABILITIES}
     assert row.values["auc"].value == pytest.approx(roc_auc_score(ABNORMAL, of.scores))
-    published = measure(of, of, AS_PUBLISHED).values["nr"]
+    published = measure(of, of, AS_PUBLISHED, logits=False).values["nr"]
     assert published.reason == "no threshold: protocol as-published takes a probability"
+
+
+def test_weak_logits_are_logits(units):
+    """Whether all lie in [0, 1] hangs on the last bits of a short training; it decides nothing."""
+    of = units(ABNORMAL, 0.5 + 0.05 * SCORES["ordinary"])
+    assert 0 < of.scores.min() < of.scores.max() < 1
+    assert measure(of, of, AS_PUBLISHED.model_copy(update={"threshold": "one-half"})).threshold == 0
+    assert measure(of, of, STRICT).values["brier"].value is not None
 
 
 def test_a_monotone_map_changes_no_ranking_metric(units):

@@ -232,3 +232,36 @@ def test_features_that_are_not_finite_are_a_reason():
         probe_auc(z, sick, owner, 5),
     ):
         assert (found.value, found.reason) == (None, NOT_FINITE)
+
+
+def near_twins():
+    """Volume 0 asks; its partner and two others are nearest but for the last bits of single precision."""
+    z = np.array([[1, 0], [1, 1], [1, 1], [1, 1], [1, 0.1]], dtype=np.float32)
+    breasts, mlo = np.array([0, 0, 1, 2, 3]), np.array([False, True, True, True, True])
+    return z, breasts, mlo
+
+
+def test_the_last_bits_of_the_features_decide_nothing():
+    z, breasts, mlo = near_twins()
+    exact = cross_view_recall(z, breasts, mlo, 2).value
+    for row in (1, 2, 3):
+        for toward in (np.inf, -np.inf):
+            moved = z.copy()
+            moved[row, 1] = np.nextafter(moved[row, 1], np.float32(toward))
+            assert cross_view_recall(moved, breasts, mlo, 2).value == exact
+            owner = np.array([0, 9, 0, 1, 2])
+            nearest = [same_patient_top1(x, np.arange(5), owner).value for x in (z, moved)]
+            assert nearest[0] == nearest[1]
+
+
+def test_neighbours_and_items_that_tie_are_taken_in_order():
+    """All items alike: the first of the bank vote, and their shares tie, whatever the last bits say."""
+    z, abnormal, owner = items()
+    z[:] = z[0]
+    flat = knn_auc(z, abnormal, owner, 7).value
+    assert flat == 0.5
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        noisy = z * (1 + 1e-7 * rng.choice([-1, 0, 1], size=z.shape)).astype(np.float32)
+        assert (noisy != z).any()
+        assert knn_auc(noisy, abnormal, owner, 7).value == flat

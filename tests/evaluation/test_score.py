@@ -1,12 +1,13 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.aggregators import Max, Mean
-from dbtssl.evaluation.measures import MEASURED
+from dbtssl.evaluation.measures import MEASURED, PROBABILITIES
 from dbtssl.evaluation.predictions import parse_predictions
 from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score import score
@@ -205,3 +206,36 @@ def test_patches_that_the_protocol_does_not_allow(tables, inference, name):
         ConfigError, match=f"were made with {inference} patches; protocol {name} has"
     ):
         run(test, val, protocol(name))
+
+
+def small(table, **said):
+    """The same slices with probabilities in the place of logits, from a file that says ``said``."""
+    logits = [[1 / (1 + np.exp(-v)) for v in row] for row in table["logits"].to_pylist()]
+    at = table.schema.get_field_index("logits")
+    column = pa.array(logits, type=table.schema.field("logits").type)
+    return table.set_column(at, table.schema.field("logits"), column).replace_schema_metadata(said)
+
+
+def test_logits_are_what_the_file_says_and_not_guessed_from_their_range(tables):
+    """A short training gives logits in [0, 1] on one processor and not on another."""
+    published = protocol("as-published")
+    said, unsaid = (
+        score(small(tables[0], **of), small(tables[1], **of), published, Mean(), Max())
+        for of in ({"schema": "2", "inference": "oracle"}, {"inference": "oracle"})
+    )
+    logits, probabilities = (
+        {r.level: r for r in s.rows if r.kind == "method" and not r.subgroup}
+        for s in (said, unsaid)
+    )
+    for level in ("slice", "volume", "patient"):
+        assert logits[level].threshold is not None
+        assert logits[level].values["brier"].value is not None
+        assert probabilities[level].threshold is None
+        assert probabilities[level].values["brier"].reason == PROBABILITIES
+        assert logits[level].values["auc"] == probabilities[level].values["auc"]
+    assert logits["slice"].threshold == 0
+    warned = [note for note in said.notes if "lie between 0 and 1" in note]
+    assert len(warned) == 1
+    assert "slice, volume, breast, patient level" in warned[0]
+    assert not [note for note in unsaid.notes if "lie between 0 and 1" in note]
+    assert not [note for note in run(*tables).notes if "lie between 0 and 1" in note]

@@ -341,7 +341,7 @@ def test_a_classifier_without_an_encoder_has_no_features(labelled):
 
 def test_what_is_predicted_is_what_evaluation_reads(labelled):
     p = parse_predictions(predict(Network(), labelled, RULE, count=2, split="test", phantom=True))
-    assert p.made == Made("test", "random", 24, 0, phantom=True)
+    assert p.made == Made("test", "random", 24, 0, phantom=True, schema=2)
     for volume, boxes, shape in zip(p.volumes, p.boxes, p.shape, strict=True):
         own = next(v for v in labelled.slices.cohort if v.id == volume)
         assert boxes == own.boxes

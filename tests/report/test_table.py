@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from dbtssl.evaluation.metrics import METRICS
@@ -34,6 +36,26 @@ def test_best_and_second(entry):
     assert all(
         c.rank == "" for row in table.rows if row.kind != "method" for c in row.cells.values()
     )
+
+
+def test_values_that_differ_by_rounding_alone_share_a_mark(entry):
+    third = 0.1 + 0.2  # 0.30000000000000004
+    table = build_table("T", [entry("a", 0.3), entry("b", third), entry("c", 0.2)], phantom=False)
+    assert marks(table) == [("a", "best"), ("b", "best"), ("c", "second")]
+    table = build_table("T", [entry("a", 0.3), entry("b", third)], phantom=False)
+    assert marks(table) == [("a", ""), ("b", "")]
+
+
+def test_what_is_not_said_of_all_methods_names_its_own(entry):
+    def told(*notes):
+        entries = [
+            replace(e, score=e.score.model_copy(update={"notes": said}))
+            for e, said in zip((entry("a"), entry("b", 0.8)), notes, strict=True)
+        ]
+        return [n for n in build_table("T", entries, phantom=False).notes if "weak" in n]
+
+    assert told(("weak.",), ("weak.",)) == ["weak."]
+    assert told((), ("weak.",)) == ["b: weak."]
 
 
 def test_one_method_alone_is_not_the_best(entry):

@@ -125,6 +125,16 @@ def test_of_equal_epochs_the_earlier_is_kept(tmp_path):
     assert model.weight.item() == 1
 
 
+def test_epochs_that_differ_by_rounding_alone_are_equal(tmp_path):
+    model = nn.Linear(1, 1)
+    state = RunState(tmp_path, model, torch.optim.SGD(model.parameters(), lr=1.0), {})
+    for epoch, auc in enumerate([0.3, 0.1 + 0.2, 0.29]):
+        nn.init.constant_(model.weight, epoch)
+        state.record(1.0, auc)
+    state.finish()
+    assert model.weight.item() == 0
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_others(fitted, train, val, tmp_path):
     again = fit(train, val, tmp_path / "again")
     assert same(weights(again), weights(fitted[0]))
