@@ -9,13 +9,14 @@ from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
 from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
 from dbtssl.interfaces.methods import Method, Reported
 from dbtssl.interfaces.pretraining import Objective, Sampler
-from dbtssl.interfaces.sources import FrameReader, RawVolume, Source
+from dbtssl.interfaces.sources import Expected, FrameReader, RawVolume, Source
 from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
 
 __all__ = [
     "Aggregator",
     "Batch",
     "Crop",
+    "Expected",
     "FineTuner",
     "FrameReader",
     "Groups",
