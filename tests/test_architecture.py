@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "dbtssl").rglob("*.py"))
 PLUGINS = sorted(ROOT.glob("plugins/*/dbtssl_*/**/*.py"))
 SOURCES = CORE + PLUGINS
-LONGEST = 300  # lines of a module
+LONGEST = 400  # lines of a module
 
 # A part may import its own layer and what stands below it.
 LAYERS = (

@@ -16,7 +16,7 @@ from dbtssl.data.phantom_source import MARKER, is_phantom
 from dbtssl.data.split import Split, split_from_lists, split_patients
 from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, system_error
 from dbtssl.evaluation.evaluation_sets import read_subset
 from dbtssl.plugins.registry import registry
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
     from dbtssl.interfaces import RawVolume
 
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2  # 2: files are held against the tables, and headers that change pixels refused
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,8 @@ def listing(root: Path, raws: Sequence[RawVolume], public: bool = True) -> str:
             stats = [(file.name, file.stat()) for file in raw.files]
         except OSError as exc:
             where = f"volume {raw.volume.id}: {exc.filename}" if public else "a file of the source"
-            raise DataError(
-                f"{where} cannot be read: {exc.strerror}", hint="check the disk"
-            ) from None
+            error = system_error(exc, f"{where} cannot be read")
+            raise error or DataError(f"{where} cannot be read", hint="check the disk") from None
         rows.append(
             [
                 plain_volume(raw.volume),

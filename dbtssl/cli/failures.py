@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbtssl.errors import DbtsslError
+from dbtssl.errors import DataError, DbtsslError, MachineError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ REFUSED = 2  # a user's mistake; click uses the same code for a wrong option
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_OF_THE_FILE = {errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextmanager
@@ -40,6 +41,9 @@ def reported(*, debug: bool) -> Iterator[None]:
         if full := _disk_full(exc):
             where = f" ({full.filename})" if full.filename else ""
             _say(f"the disk is full{where}", "make room and run the same command again", debug)
+            raise click.exceptions.Exit(REFUSED) from None
+        if error := _of_the_system(exc):
+            _say(error.message, error.hint, debug)
             raise click.exceptions.Exit(REFUSED) from None
         _say(
             f"{type(exc).__name__}: {exc}",
@@ -69,6 +73,15 @@ def _disk_full(exc: BaseException | None) -> OSError | None:
             return exc
         exc = exc.__cause__ or exc.__context__
     return None
+
+
+def _of_the_system(exc: Exception) -> DataError | None:
+    """What to say where the machine, a disk or missing rights stopped the run, whoever was running."""
+    where = exc.filename if isinstance(exc, OSError) and exc.filename else "a file"
+    what = "the run stopped" if isinstance(exc, MemoryError) else f"{where} cannot be used"
+    error = system_error(exc, what)
+    told = isinstance(error, MachineError) or getattr(exc, "errno", None) in _OF_THE_FILE
+    return error if told else None
 
 
 def _culprit(exc: BaseException) -> str:

@@ -126,6 +126,12 @@ def _plain(
 ) -> Iterator[NDArray[np.uint16]]:
     dtype = np.dtype(header.pixels.dtype)
     count = header.rows * header.columns
+    if header.pixels.over:
+        said = header.n_slices * count * dtype.itemsize
+        found = (said + header.pixels.over) / (count * dtype.itemsize)
+        raise DataError(
+            f"{path}: pixels of {found:g} frames, the header says {header.n_slices}", hint=FRAMES
+        )
     for z in wanted:
         with refused(f"{path}: frame {z + 1} of {header.n_slices} cannot be read"):
             file.seek(header.pixels.start + z * count * dtype.itemsize)

@@ -50,10 +50,14 @@ _UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixels
 
 
 class Pixels(NamedTuple):
-    """Where the frames begin in the file, 0 for not known; ``dtype`` of uncompressed ones, None for JPEG 2000."""
+    """Where the frames begin in the file, 0 for not known; ``dtype`` of uncompressed ones, None for JPEG 2000.
+
+    ``over`` is how many bytes there are beyond the frames that the header says.
+    """
 
     start: int = 0
     dtype: str | None = None
+    over: int = 0
 
 
 class Header(NamedTuple):
@@ -166,12 +170,8 @@ def _pixels(path: Path, file: BinaryIO, syntax: UID, n: int, frame: int, allocat
             f"{path}: {min(length, there)} bytes of pixels, the header says {expected}",
             hint=DAMAGED,
         )
-    if length > expected + expected % 2:
-        raise DataError(
-            f"{path}: {length} bytes of pixels, {length / frame:g} frames; the header says {n} frames, {expected}",
-            hint=FRAMES,
-        )
-    return Pixels(start, f"{'>' if order == 'big' else '<'}u{allocated // 8}")
+    over = length - expected - expected % 2
+    return Pixels(start, f"{'>' if order == 'big' else '<'}u{allocated // 8}", max(0, over))
 
 
 def _check_size(path: Path, n: int, rows: int, columns: int) -> None:

@@ -76,7 +76,7 @@ def prepare_volume(
             yield frame
 
     stored = write_volume(out, volume, frames(), lambda: tissue_mask(mean, rule), rotated=rotated)
-    return Prepared(stored, header.notes)
+    return Prepared(stored, header.notes, pixel_width(header, columns), header.spacing)
 
 
 def checked_header(raw: RawVolume) -> Header:
@@ -92,10 +92,17 @@ def checked_header(raw: RawVolume) -> Header:
 
 
 class Prepared(NamedTuple):
-    """A volume in the store, and what was odd about its file."""
+    """A volume in the store, what was odd about its file, and how large its pixels are."""
 
     stored: StoredVolume
     notes: tuple[str, ...]
+    pixel: float  # width of a stored pixel in pixels of the file
+    spacing: float  # of the file's pixels in mm; 0 where it is not known
+
+
+def pixel_width(header: Header, columns: int) -> float:
+    """How many pixels of the file one of ``columns`` stored ones is wide."""
+    return header.columns / columns
 
 
 class Target(NamedTuple):
