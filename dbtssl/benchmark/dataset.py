@@ -14,11 +14,11 @@ from dbtssl.data.phantom_source import MARKER, is_phantom
 from dbtssl.data.split import Split, split_from_lists, split_patients
 from dbtssl.data.split_lists import read_lists
 from dbtssl.data.store import PreparedDataset, plain_volume
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, system_error
 from dbtssl.evaluation.evaluation_sets import read_subset
+from dbtssl.folders import expanded, user_folder
 from dbtssl.interfaces.abilities import has_public_ids
 from dbtssl.plugins.locate import is_core
-from dbtssl.folders import expanded, user_folder
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
     from dbtssl.interfaces import RawVolume, Source
 
-PREPARE_VERSION = 2  # 2: a source of a plugin says whether its ids are public
+PREPARE_VERSION = 2
+"""2: sources say whether their ids are public; files must agree with the tables; headers that change pixels."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,8 @@ def listing(root: Path, raws: Sequence[RawVolume], public: bool = True) -> str:
             stats = [(file.name, file.stat()) for file in raw.files]
         except OSError as exc:
             where = f"volume {raw.volume.id}: {exc.filename}" if public else "a file of the source"
-            raise DataError(
-                f"{where} cannot be read: {exc.strerror}", hint="check the disk"
-            ) from None
+            error = system_error(exc, f"{where} cannot be read")
+            raise error or DataError(f"{where} cannot be read", hint="check the disk") from None
         rows.append(
             [
                 plain_volume(raw.volume),

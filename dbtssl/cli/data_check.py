@@ -29,14 +29,15 @@ SHOWN = 10  # volumes or files of a state that are printed
 def command(roots: tuple[Path, ...], as_json: bool) -> None:
     """Look for every volume that the tables list below the folders ROOT, whatever tool fetched them.
 
-    A volume is found, missing, or ambiguous: several files that differ. Extra files are no listed volume. The tables
-    may lie below any ROOT. Nothing is written. Exit code 0 if every listed volume is found, 1 if not.
+    A volume is found, missing, ambiguous (several files that differ), or contradicted: the header of its file says
+    another series, study, patient, view or side. Extra files are no listed volume. The tables may lie below any ROOT.
+    The beginning of every file is read, nothing is written. Exit code 0 if every listed volume is found, 1 if not.
     """
     from dbtssl.data.bcs_dbt import table_roots
     from dbtssl.data.layouts import listed_paths, locate
 
     listed = listed_paths(table_roots(roots))
-    located = locate(listed, roots)
+    located = locate(listed, roots, headers=True)
     if as_json:
         click.echo(json.dumps(_plain(listed, located), indent=2))
     else:
@@ -58,6 +59,7 @@ def _plain(listed: Mapping[Key, str], located: Located) -> dict[str, Any]:
                 "layout": place.layout,
                 "files": [str(path) for path in place.files],
                 "note": place.note,
+                **({"hint": place.hint} if place.hint else {}),
             }
             for key, place in sorted(located.places.items())
         ],
@@ -70,6 +72,8 @@ def _counts(located: Located) -> dict[str, int]:
     from dbtssl.data.layouts import STATES
 
     states: dict[str, int] = {state: len(located.keys(state)) for state in STATES}
+    if not states["contradicted"]:  # rare, and so only where there is one
+        del states["contradicted"]
     return {"listed": len(located.places), **states, "extra": len(located.extra)}
 
 
@@ -84,6 +88,8 @@ def _print(located: Located) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from dbtssl.data.layouts import STATES
 
     console = Console()
     table = Table("listed volumes", "", title_justify="left")
@@ -101,7 +107,8 @@ def _print(located: Located) -> None:
     shown: dict[str, list[str]] = {
         **{
             state: [_line(located, key) for key in located.keys(state)]
-            for state in ("ambiguous", "missing")
+            for state in STATES
+            if state != "found"
         },
         "extra": [str(path) for path in located.extra],
         "not read": list(located.problems),
@@ -116,4 +123,5 @@ def _print(located: Located) -> None:
 def _line(located: Located, key: Key) -> str:
     place = located.places[key]
     files = ", ".join(map(str, place.files))
-    return "; ".join(part for part in ("/".join(key), place.note, files) if part)
+    hint = f"next step: {place.hint}" if place.hint else ""
+    return "; ".join(part for part in ("/".join(key), place.note, files, hint) if part)

@@ -81,6 +81,7 @@ def command(
     """
     from dbtssl.config import set_key
     from dbtssl.data.phantom_source import is_phantom
+    from dbtssl.data.pixel_sizes import sentence
     from dbtssl.data.prepare import PrepareConfig
     from dbtssl.data.prepare import prepare as run
     from dbtssl.data.quarantine import NOTES, QUARANTINE, count_rows
@@ -113,6 +114,8 @@ def command(
     dataset = PreparedDataset.open(out)
     kind = "phantom volumes" if dataset.phantom else "volumes"
     click.echo(f"{out}: {len(dataset.cohort)} {kind}, digest {dataset.digest[:12]}")
+    if differ := sentence(out):
+        click.echo(differ)
     for name, what in ((QUARANTINE, "left out"), (NOTES, "noted")):
         if rows := count_rows(out / name):
             click.echo(f"{out / name}: {rows} {what}")

@@ -21,11 +21,14 @@ def command(out: Path, png: Path | None, seed: int) -> None:
     """Count patients, volumes and boxes of the prepared data set OUT by split and label."""
     from rich.console import Console
 
+    from dbtssl.data.pixel_sizes import sentence
     from dbtssl.data.show import contact_sheet, summary
     from dbtssl.data.split import split_patients
     from dbtssl.data.store import PreparedDataset
 
     dataset = PreparedDataset.open(out)
     Console().print(summary(dataset, split_patients(dataset.cohort, seed=seed)))
+    if differ := sentence(out):
+        click.echo(differ)
     if png is not None:
         click.echo(f"{png}: {contact_sheet(dataset, png)} slices")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbtssl.errors import DbtsslError
+from dbtssl.errors import DbtsslError, MachineError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def reported(*, debug: bool) -> Iterator[None]:
             where = f" ({full.filename})" if full.filename else ""
             _say(f"the disk is full{where}", "make room and run the same command again", debug)
             raise click.exceptions.Exit(REFUSED) from None
-        if told := _of_the_system(exc):
+        if told := _path_refused(exc) or _machine_failed(exc):
             _say(*told, debug)
             raise click.exceptions.Exit(REFUSED) from None
         _say(
@@ -81,7 +81,7 @@ def _say(message: str, hint: str, debug: bool) -> None:
             console.print(line, soft_wrap=True)
 
 
-def _of_the_system(exc: BaseException | None) -> tuple[str, str] | None:
+def _path_refused(exc: BaseException | None) -> tuple[str, str] | None:
     """Message and next step, if the exception, or one that it came from, is the system's refusal of a path."""
     while exc is not None:
         if isinstance(exc, OSError) and exc.errno in _SYSTEM and exc.filename is not None:
@@ -101,6 +101,17 @@ def _disk_full(exc: BaseException | None) -> OSError | None:
         if isinstance(exc, OSError) and exc.errno in _FULL:
             return exc
         exc = exc.__cause__ or exc.__context__
+    return None
+
+
+def _machine_failed(exc: Exception) -> tuple[str, str] | None:
+    """Message and next step if the machine or a disk stopped the run, whatever was running."""
+    where = exc.filename if isinstance(exc, OSError) and exc.filename else "a file"
+    what = "the run stopped" if isinstance(exc, MemoryError) else f"{where} cannot be used"
+    error = system_error(exc, what)
+    if isinstance(error, MachineError) or getattr(exc, "errno", None) == errno.EIO:
+        assert error is not None
+        return error.message, error.hint
     return None
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import blosc2
 import numpy as np
 
 from dbtssl.data.records import Rect
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -99,15 +100,21 @@ def _told_why(temporary: Path) -> Iterator[None]:
 
 def open_array(path: Path) -> blosc2.NDArray:
     """Open for reading through a memory map; nothing is decompressed yet."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as exc:
+        raise _not_read(path, exc) from exc
+    if not there:
         raise DataError(
             f"the prepared data set lacks {path}",
             hint="run dbtssl data prepare again with the same arguments; it writes what is missing",
         )
     try:
         return blosc2.open(str(path), mode="r", mmap_mode="r", dparams={"nthreads": 1})
-    except (RuntimeError, ValueError) as exc:
-        raise _damaged(path) from exc
+    except (
+        Exception
+    ) as exc:  # blosc2 says of a file that cannot be opened that it is none of its own
+        raise _not_read(path, exc) from exc
 
 
 def read_rect(array: blosc2.NDArray, z: int, rect: Rect) -> NDArray[np.generic]:
@@ -121,12 +128,26 @@ def read_rect(array: blosc2.NDArray, z: int, rect: Rect) -> NDArray[np.generic]:
         # four times faster than array[z, y0:y1, x0:x1], which parses its key in Python
         try:
             array.get_slice_numpy(out, ((z, rect.y0, rect.x0), (z + 1, rect.y1, rect.x1)))
-        except RuntimeError as exc:
-            raise _damaged(array.urlpath) from exc
+        except (RuntimeError, MemoryError) as exc:
+            raise _not_read(array.urlpath, exc) from exc
     return out.reshape(out.shape[1:])
 
 
-def _damaged(path: Path | str) -> DataError:
+def _not_read(path: Path | str, exc: BaseException) -> DataError:
+    """Why an array cannot be read: what the system says of the file, and damage only where it says nothing."""
+    what = f"{path} cannot be read"
+    if error := system_error(exc, what):
+        return error
+    try:
+        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+            file.seek(0)
+            while file.read(1 << 20):
+                pass
+    except ValueError:  # an empty file
+        pass
+    except (OSError, MemoryError) as failed:
+        if error := system_error(failed, what):
+            return error
     return DataError(
         f"{path} is damaged",
         hint="delete the file and run dbtssl data prepare again with the same arguments",

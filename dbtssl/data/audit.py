@@ -25,7 +25,7 @@ from dbtssl.data.store import tissue_path, volume_path
 from dbtssl.data.tables import Key
 from dbtssl.data.tissue import tissue_mask
 from dbtssl.data.workers import each
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, MachineError, system_error
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def with_slice_counts(
         table = json.loads(counts.read_text(encoding="utf-8"))
         frames = {str(path): int(n) for path, n in table.items()}
     except (OSError, ValueError, AttributeError, TypeError) as exc:
+        if error := system_error(exc, f"{counts} cannot be read"):
+            raise error from exc
         raise DataError(
             f"{counts} holds no numbers of frames: {type(exc).__name__}",
             hint='expected JSON such as {"Breast-Cancer-Screening-DBT/.../1-1.dcm": 66}',
@@ -158,6 +160,8 @@ def _look(pixels: bool, raw: RawVolume, _stop: Callable[[], bool]) -> Seen:
         middle = [header.n_slices // 2]
         frames = raw.reader.frames(middle) if raw.reader else read_frames(raw.path, middle, header)
         frame = next(iter(frames))
+    except MachineError:
+        raise
     except (DataError, OSError):
         return replace(seen, rows=None, columns=None)
     shown = apply_window(frame, header.window)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbtssl import config
 from dbtssl.data.csv_rows import COLLECTION
-from dbtssl.data.layouts import locate
+from dbtssl.data.layouts import expectations, locate
 from dbtssl.data.records import Volume
 from dbtssl.data.tables import read_tables
 from dbtssl.errors import DataError
@@ -19,6 +19,7 @@ from dbtssl.interfaces import RawVolume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbtssl.data.layouts import Located, State
     from dbtssl.data.tables import Key, Tables
 
 SHOWN = 3  # volumes that a message names
@@ -51,29 +52,55 @@ class BcsDbt:
         """List the volumes of all tables below the roots, sorted by patient, study and view.
 
         No file is opened that its folders' names explain. Raises `DataError` for a missing or empty folder, a table
-        that `read_tables` refuses, listed volumes without a file, and files that cannot be told apart.
+        that `read_tables` refuses, listed volumes without a file, folders that cannot be read, and files that cannot be
+        told apart or whose header contradicts the table.
         """
         roots = (root, *self._more)
         tables = read_tables(*table_roots(roots))
-        located = locate({key: tables.paths.get(key, "") for key in tables.labels}, roots)
-        where = ", ".join(map(str, roots))
-        look = f"see dbtssl data check {' '.join(map(str, roots))}"
-        unsure, missing = located.keys("ambiguous"), located.keys("missing")
-        if unsure:
-            raise DataError(
-                f"{where}: {len(unsure)} of {len(tables.labels)} listed volumes are ambiguous: "
-                f"{_shown(unsure)} ({located.places[unsure[0]].note})",
-                hint=f"keep one file of each; {look}",
-            )
+        listed = {key: tables.paths.get(key, "") for key in tables.labels}
+        located = locate(listed, roots)
         found = located.keys("found")
-        if missing and not (self._partial and found):
-            raise DataError(
-                f"{where}: {len(missing)} of {len(tables.labels)} listed volumes have no file: "
-                f"{_shown(missing)}",
-                hint="download them, or take what is there with the option partial=true, "
-                f"or remove their rows from the tables; {look}",
+        self._check(located, roots)
+        expected = expectations(listed)
+        return [
+            RawVolume(_record(key, tables), located.places[key].files[0], expected=expected[key])
+            for key in found
+        ]
+
+    def _check(self, located: Located, roots: Sequence[Path]) -> None:
+        """Refuse what is not found, but for what the option partial allows."""
+        where, n = ", ".join(map(str, roots)), len(located.places)
+        look = f"see dbtssl data check {' '.join(map(str, roots))}"
+        unclear: tuple[tuple[State, str], ...] = (
+            ("contradicted", "have a file whose header contradicts the table"),
+            ("ambiguous", "are ambiguous"),
+        )
+        for state, what in unclear:
+            if unsure := located.keys(state):
+                first = located.places[unsure[0]]
+                files = "" if state == "ambiguous" else f"; {', '.join(map(str, first.files))}"
+                raise DataError(
+                    f"{where}: {len(unsure)} of {n} listed volumes {what}: "
+                    f"{_shown(unsure)} ({first.note}{files})",
+                    hint=f"{first.hint}; {look}",
+                )
+        missing = located.keys("missing")
+        if not missing or (self._partial and located.keys("found") and not located.problems):
+            return
+        noted = next((place.note for key in missing if (place := located.places[key]).note), "")
+        if located.problems:
+            noted = f"{len(located.problems)} of its files or folders cannot be read, {located.problems[0]}"
+            hint = f"make all of it readable first: the volumes may be there; {look}"
+        else:
+            hint = (
+                "download them, or take what is there with the option partial=true, "
+                f"or remove their rows from the tables; {look}"
             )
-        return [RawVolume(_record(key, tables), located.places[key].files[0]) for key in found]
+        raise DataError(
+            f"{where}: {len(missing)} of {n} listed volumes have no file: {_shown(missing)}"
+            f"{f' ({noted})' if noted else ''}",
+            hint=hint,
+        )
 
 
 def table_roots(roots: Sequence[Path]) -> list[Path]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 START = b"\xff\x4f\xff\x51"  # SOC, then SIZ: every codestream begins so
+JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"  # the signature box of a JP2 file (annex I)
 _SIZ = struct.Struct(">2xHH8IH3B")  # without its marker; A.5.1
 _COD, _SOT, _SOD, _EOC = 0xFF52, 0xFF90, 0xFF93, 0xFFD9
 _TILE_PART = struct.Struct(">2xHHI")  # SOT without its marker and what follows Psot; A.4.2

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from dbtssl.data.arrays import write_bytes
 from dbtssl.data.records import Box, Label, Rect, Volume, Window
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,9 +139,12 @@ def _stored(row: dict[str, Any], boxes: tuple[Box, ...]) -> StoredVolume:
 def _read(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as exc:
+    except (OSError, MemoryError, pa.ArrowInvalid) as exc:
+        what = f"cannot read the table {path}"
+        if not isinstance(exc, FileNotFoundError) and (error := system_error(exc, what)):
+            raise error from exc
         raise DataError(
-            f"cannot read the table {path}: {exc}",
+            f"{what}: {exc}",
             hint="run dbtssl data prepare again with the same arguments",
         ) from None
     missing = [name for name in schema.names if name not in table.column_names]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
-from dbtssl.interfaces.abilities import has_public_ids
 from dbtssl.folders import user_folder
+from dbtssl.interfaces.abilities import has_public_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.data import codestream, fragments
-from dbtssl.data.dicom_header import DAMAGED, Header, Pixels, read_header, refused
+from dbtssl.data.dicom_header import (
+    CONVERTED,
+    DAMAGED,
+    FRAMES,
+    Header,
+    Pixels,
+    read_header,
+    refused,
+)
+from dbtssl.data.presentation import blacken
 from dbtssl.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ __all__ = [
     "read_frame",
     "read_frames",
     "read_header",
+    "within",
 ]
 
 
@@ -72,9 +82,9 @@ def _codestreams(
         frames = fragments.locate(file, header.pixels.start, n)
     found = len(frames.places)
     if found > n:
-        raise DataError(f"{path}: more frames than the {n} that the header says", hint=DAMAGED)
+        raise DataError(f"{path}: more frames than the {n} that the header says", hint=FRAMES)
     if found < n and frames.whole:
-        raise DataError(f"{path}: {found} frames, the header says {n}", hint=DAMAGED)
+        raise DataError(f"{path}: {found} frames, the header says {n}", hint=FRAMES)
     for z in wanted:
         what = f"{path}: frame {z + 1} of {n} cannot be decoded"
         if z >= found:
@@ -92,12 +102,23 @@ def decode_frame(
     Raises `DataError` for one that is not as ``header`` says, before its decoder takes memory for it, and whatever the
     codec and `codestream.check` raise.
     """
+    if data.startswith(codestream.JP2):
+        raise DataError(
+            f"{path}: a JP2 file, with boxes, as a frame; expected a bare codestream (DICOM PS3.5, A.4.4)",
+            hint="the file is not damaged: write its frames again without the boxes, or uncompressed",
+        )
     image = codestream.parse(data)
     _check(path, image, header)
     codestream.check(data, image)
     if half and image.levels:
+        if header.padding:
+            low, high, _ = header.padding
+            raise DataError(
+                f"{path}: padding of {low} to {high}, in the window; it has no border at half resolution",
+                hint="decode at full resolution: --resolution native",
+            )
         return codestream.decode_half(data, image, header.bits)
-    return _within(path, codestream.decode(data, image), header.bits)
+    return within(path, blacken(codestream.decode(data, image), header.padding), header.bits)
 
 
 def _plain(
@@ -105,12 +126,19 @@ def _plain(
 ) -> Iterator[NDArray[np.uint16]]:
     dtype = np.dtype(header.pixels.dtype)
     count = header.rows * header.columns
+    if header.pixels.over:
+        said = header.n_slices * count * dtype.itemsize
+        found = (said + header.pixels.over) / (count * dtype.itemsize)
+        raise DataError(
+            f"{path}: pixels of {found:g} frames, the header says {header.n_slices}", hint=FRAMES
+        )
     for z in wanted:
         with refused(f"{path}: frame {z + 1} of {header.n_slices} cannot be read"):
             file.seek(header.pixels.start + z * count * dtype.itemsize)
             data = file.read(count * dtype.itemsize)
             frame = np.frombuffer(data, dtype).reshape(header.rows, header.columns)
-        yield _within(path, frame.astype(np.uint16, copy=False), header.bits)
+        frame = blacken(frame.astype(np.uint16, copy=False), header.padding)
+        yield within(path, frame, header.bits)
 
 
 def _check(path: Path, image: codestream.Codestream, header: Header) -> None:
@@ -126,15 +154,17 @@ def _check(path: Path, image: codestream.Codestream, header: Header) -> None:
         raise DataError(
             f"{path}: {image.components} components of {image.precision} bits, {kind}; "
             "expected one of at most 16, unsigned",
-            hint=DAMAGED,
+            hint=f"the file is not damaged, its pixels are of another kind than its header says: {CONVERTED}",
         )
 
 
-def _within(path: Path, frame: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+def within(path: Path, frame: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    """``frame``; refused where a value has more than ``bits`` bits."""
     largest = int(frame.max())
     if largest >> bits:
         raise DataError(
             f"{path}: a value of {largest}, the header says {bits} bits",
-            hint=DAMAGED,
+            hint="bits above Bits Stored may be overlays: write the series without overlays in the pixel data; "
+            f"where it has none, {DAMAGED}",
         )
     return frame

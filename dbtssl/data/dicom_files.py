@@ -13,6 +13,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dbtssl.errors import system_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 BEGINNING = 1 << 20  # bytes; the fields below come before any frame
-STUDY_ID = 0x00200010  # the last of the fields, in the order of a file
+SHARED = 0x52009229  # the shared functional groups, the last of the fields in the order of a file
+_GROUPS = ("SharedFunctionalGroupsSequence", "FrameAnatomySequence")
 
 _BARE_UID = re.compile(r"(MG_)?\d+(\.\d+){4,}")  # a file that is named by its UID, without .dcm
 
@@ -38,7 +41,9 @@ class Ids(NamedTuple):
     series: str
     patient: str
     study: str  # Study ID, which the published tables call StudyUID
-    projection: str  # cc or mlo; the laterality in the header is of no use
+    projection: str  # cc or mlo
+    study_uid: str = ""  # Study Instance UID
+    side: str = ""  # l or r; BCS-DBT's Frame Laterality, which is always L, is none
 
 
 def dicom_files(roots: Sequence[Path]) -> tuple[list[DicomFile], list[str]]:
@@ -83,37 +88,57 @@ def dicom_files(roots: Sequence[Path]) -> tuple[list[DicomFile], list[str]]:
     for path, target in linked:
         if target not in seen:
             seen.add(target)
-            files.append(DicomFile(path, path.stat().st_size))
+            try:
+                files.append(DicomFile(path, path.stat().st_size))
+            except OSError as exc:
+                problems.append(f"{path}: {exc.strerror}")
     return files, problems
 
 
 def read_ids(path: Path) -> Ids | None:
-    """What the beginning of ``path`` says about whose it is; None for a file that cannot be read as DICOM."""
-    from pydicom.filereader import read_partial  # seldom needed: UIDs in names find nearly all
+    """What the beginning of ``path`` says about whose it is; None for a file that cannot be read as DICOM.
+
+    Raises `DataError` where the system cannot open or read the file.
+    """
+    from pydicom.filereader import read_partial  # UIDs in names find nearly all
 
     try:
         with path.open("rb") as file:
             beginning = BytesIO(file.read(BEGINNING))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ds = read_partial(beginning, stop_when=_after_study_id)
-            view = _text(ds, "ViewPosition").lower()
-            return Ids(
-                _text(ds, "SeriesInstanceUID"),
-                _text(ds, "PatientID"),
-                _text(ds, "StudyID"),
-                view if view in ("cc", "mlo") else "",
-            )
-    except Exception:  # pydicom raises a dozen types on bad bytes
+            return ids_of(read_partial(beginning, stop_when=_after_shared_groups))
+    except Exception as exc:  # pydicom raises a dozen types on bad bytes
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         return None
+
+
+def ids_of(ds: Dataset) -> Ids:
+    """What a header says about whose it is; values that are none of the standard's count as none."""
+    view = _text(ds, "ViewPosition").lower()
+    sides = {_text(ds, name).lower() for name in ("ImageLaterality", "Laterality")}
+    frame = ds
+    for name in _GROUPS:
+        frame = (frame.get(name) or [{}])[0]
+    sides.add(str(frame.get("FrameLaterality") or "").strip().lower().replace("l", ""))
+    sides &= {"l", "r"}
+    return Ids(
+        _text(ds, "SeriesInstanceUID"),
+        _text(ds, "PatientID"),
+        _text(ds, "StudyID"),
+        view if view in ("cc", "mlo") else "",
+        _text(ds, "StudyInstanceUID"),
+        "".join(sorted(sides)),
+    )
 
 
 def _named_like_dicom(name: str) -> bool:
     return name.lower().endswith(".dcm") or _BARE_UID.fullmatch(name) is not None
 
 
-def _after_study_id(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return bool(tag > STUDY_ID)
+def _after_shared_groups(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return bool(tag > SHARED)
 
 
 def _text(ds: Dataset, name: str) -> str:

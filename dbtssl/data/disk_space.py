@@ -9,7 +9,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 
 from dbtssl.data.dicom import read_header
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, MachineError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,11 +66,22 @@ def disk(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
+        error = system_error(exc, f"cannot read or write in {out}")
+        if isinstance(error, MachineError):
+            raise error from None
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 f"the disk of {out} is full",
                 hint="make room and run again: what is finished is kept; or use a smaller --short-side",
             ) from None
-        raise DataError(
-            f"cannot write into {out}: {exc.strerror or exc}", hint="check the folder's rights"
-        ) from None
+        if exc.errno == errno.EIO and error:
+            raise error from None
+        if exc.errno == errno.EROFS:
+            hint = "its disk is mounted for reading only: give another folder"
+        else:
+            hint = (
+                "check the folder's rights"
+                if isinstance(exc, PermissionError)
+                else "check the folder and its disk"
+            )
+        raise DataError(f"cannot write into {out}: {exc.strerror or exc}", hint=hint) from None

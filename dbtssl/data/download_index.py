@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dbtssl.data.tables import WHERE, table_files
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
@@ -89,6 +89,10 @@ def read_index(path: Path) -> tuple[Series, ...]:
         only = [("collection_id", "=", COLLECTION_ID)]
         rows = pq.read_table(path, columns=list(COLUMNS), filters=only).to_pylist()
     except (OSError, pa.ArrowInvalid) as exc:
+        if not isinstance(exc, FileNotFoundError) and (
+            error := system_error(exc, f"{path} cannot be read")
+        ):
+            raise error from exc
         raise DataError(f"{path} cannot be read as an index of IDC: {exc}", hint=INSTALL) from None
     if not rows:
         raise DataError(
@@ -151,6 +155,8 @@ def patients_in(path: Path) -> frozenset[str]:
         with path.open(newline="", encoding="utf-8-sig") as text:
             lines = text.read().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         raise DataError(f"{path} cannot be read as a list of patients: {exc}") from None
     head = next(csv.reader(lines), [])
     if "PatientID" in head:

@@ -10,7 +10,7 @@ from dbtssl.config import Config, digest
 from dbtssl.data.arrays import PARTIAL, write_bytes
 from dbtssl.data.cohort_tables import StoredVolume
 from dbtssl.data.store import FORMAT, plain_volume, tissue_path, volume_path
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,11 @@ class Record(Config):
     key: str = Field(description="hash of what the volume was made from")
     stored: StoredVolume = Field(description="the volume as it is stored")
     notes: tuple[str, ...] = Field(default=(), description="what was odd about its file")
+    pixel: float = Field(default=0.0, description="width of a stored pixel in pixels of the file")
+    spacing: float = Field(
+        default=0.0, description="width of a pixel of the file in mm; 0: not known"
+    )
+    checked: int = Field(default=0, description="version of the checks that its file has passed")
 
 
 def made_from(raw: RawVolume, settings: Mapping[str, Any]) -> tuple[str, int]:
@@ -32,9 +37,8 @@ def made_from(raw: RawVolume, settings: Mapping[str, Any]) -> tuple[str, int]:
     try:
         stats = [path.stat() for path in raw.files]
     except OSError as exc:
-        raise DataError(
-            f"cannot read {exc.filename}: {exc.strerror}", hint="list the source again"
-        ) from None
+        error = system_error(exc, f"cannot read {exc.filename}")
+        raise error or DataError(f"cannot read {exc.filename}", hint="check the disk") from None
     times = [value for stat in stats for value in (stat.st_size, stat.st_mtime_ns)]
     key = digest([FORMAT, dict(settings), plain_volume(raw.volume), *times])
     return key, sum(stat.st_size for stat in stats)

@@ -31,7 +31,7 @@ from dbtssl.data.records import Box, Label, Volume, Window
 from dbtssl.data.slice_files import SUFFIXES, SliceStack
 from dbtssl.data.tables import Key
 from dbtssl.errors import ConfigError, DataError
-from dbtssl.interfaces import RawVolume
+from dbtssl.interfaces import Expected, RawVolume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -152,7 +152,9 @@ class SliceFolder:
         volume = Volume(
             *key, n_slices=len(files), rows=0, columns=0, label=stack.label, boxes=boxes
         )
-        return RawVolume(volume, files[0], SliceStack(files, self._window), oriented=True)
+        expected = Expected(*key)
+        reader = SliceStack(files, self._window, expected)
+        return RawVolume(volume, files[0], reader, oriented=True, expected=expected)
 
 
 def _add(stacks: dict[Key, _Stack], row: _Row) -> None:

@@ -20,13 +20,14 @@ from dbtssl.data.finished import (
     remove_volume,
     write_record,
 )
-from dbtssl.data.prepare_volume import Target, prepare_volume
+from dbtssl.data.pixel_sizes import pixel_sizes
+from dbtssl.data.prepare_volume import Target, checked_header, pixel_width, prepare_volume
 from dbtssl.data.quarantine import Bad, check_bad, read_quarantine, write_notes, write_quarantine
 from dbtssl.data.records import Cohort
 from dbtssl.data.store import MANIFEST, dataset_digest, read_manifest, seal
 from dbtssl.data.tissue import TissueRule
 from dbtssl.data.workers import cores, each
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, MachineError, system_error
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import RawVolume, Source
 
 LOCK = ".prepare.lock"
+CHECKS = 1  # of a file; more of them, or stricter ones, are another number
 
 T = TypeVar("T")
 
@@ -104,8 +106,12 @@ def prepare(
         manifest = read_manifest(out)
         settings = config.settings()
         digest = dataset_digest(name, phantom, settings, stored)
-        found = manifest and (manifest["digest"], manifest.get("counts", {}).get("quarantined", 0))
-        if found != (digest, len(bad)):
+        found = manifest and (
+            manifest["digest"],
+            manifest.get("counts", {}).get("quarantined", 0),
+            manifest.get("pixel_size"),
+        )
+        if found != (digest, len(bad), pixel_sizes(records)):
             (out / MANIFEST).unlink(missing_ok=True)
             seal(
                 out,
@@ -115,6 +121,7 @@ def prepare(
                 config=settings,
                 quarantined=len(bad),
                 ids=privacy.kind,
+                pixels=pixel_sizes(records),
             )
 
 
@@ -158,10 +165,12 @@ def _prepare(
     for i, raw in enumerate(raws):
         try:
             key, sizes[raw.volume.id] = made_from(raw, config.settings())
+        except MachineError:
+            raise
         except DataError as exc:
             done[i] = _bad(raw, exc, privacy, "")
             continue
-        earlier = read_record(out, raw, key) or accepted.get(raw.volume.id)
+        earlier = _checked(out, raw, read_record(out, raw, key)) or accepted.get(raw.volume.id)
         if earlier is not None and earlier.key == key:
             done[i] = earlier
         else:
@@ -184,6 +193,30 @@ def _prepare(
     return _ordered(done, Record), _ordered(done, Bad)
 
 
+def _checked(out: Path, raw: RawVolume, record: Record | None) -> Record | None:
+    """A finished volume whose file passes today's checks; None where it does not, or cannot be checked alone.
+
+    What an earlier version has prepared is not decoded again for that.
+    """
+    if record is None or record.checked >= CHECKS:
+        return record
+    if raw.reader is not None:
+        return None
+    try:
+        header = checked_header(raw)
+    except MachineError:
+        raise
+    except DataError:
+        return None
+    if header.padding is not None or header.pixels.over:
+        return None  # was not looked at
+    pixel = pixel_width(header, record.stored.volume.columns)
+    fields = {"checked": CHECKS, "pixel": pixel, "spacing": header.spacing, "notes": header.notes}
+    record = record.model_copy(update=fields)
+    write_record(out, record)
+    return record
+
+
 def _ordered(done: dict[int, Record | Bad], kind: type[T]) -> list[T]:
     return [found for _, found in sorted(done.items()) if isinstance(found, kind)]
 
@@ -201,11 +234,21 @@ def _one(
     with disk(out):
         remove_volume(out, raw)  # of another input or setting
         try:
-            stored, notes = prepare_volume(raw, out, target, rule, stop)
+            made = prepare_volume(raw, out, target, rule, stop)
+        except MachineError as exc:  # no fault of the volume, and the next one would fail as well
+            remove_volume(out, raw)
+            raise MachineError(
+                privacy.shown(exc.message, raw), hint=f"{exc.hint}; what is finished is kept"
+            ) from None
+        except MemoryError as exc:
+            remove_volume(out, raw)
+            raise system_error(exc, f"volume {raw.volume.id}") or exc from None
         except DataError as exc:
             remove_volume(out, raw)
-            return _bad(raw, exc, privacy, key)
-        record = Record(key=key, stored=stored, notes=notes)
+            # rights and disks are put right without a change of the file, and so it is tried again
+            system = isinstance(exc.__cause__, OSError) and exc.__cause__.errno is not None
+            return _bad(raw, exc, privacy, "" if system else key)
+        record = Record(key=key, **made._asdict(), checked=CHECKS)
         write_record(out, record)
     return record
 

@@ -12,11 +12,13 @@ from dbtssl.data.codestream import half_shape
 from dbtssl.data.dicom import read_frames, read_header
 from dbtssl.data.dicom_header import DAMAGED, refused
 from dbtssl.data.display import apply_window
+from dbtssl.data.identity import check_identity
 from dbtssl.data.orientation import is_rotated, middle_slices, rotate
 from dbtssl.data.store import write_volume
 from dbtssl.data.tissue import tissue_mask
 from dbtssl.data.workers import Interrupted
 from dbtssl.errors import DataError
+from dbtssl.interfaces import Expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,11 +45,10 @@ def prepare_volume(
     """Write the frames and the tissue mask of ``raw`` below ``out``, every frame being decoded once.
 
     At any time there are at most the frames that decide the orientation, one more, and their mean. ``stop`` is asked
-    before each frame. Raises `DataError` for a file that cannot be read, a number of slices other than the table's, and
-    a box that lies outside.
+    before each frame. Raises `DataError` for a file that cannot be read, a header that contradicts the table, a number
+    of slices other than the table's, and a box that lies outside.
     """
-    header = read_header(raw.path) if raw.reader is None else raw.reader.header()
-    check_boxes(raw.volume, header)
+    header = checked_header(raw)
     rows, columns = target.shape(header.rows, header.columns)
     decided = {} if raw.oriented else _decoded(raw, header, middle_slices(header.n_slices), target)
     rotated = bool(decided) and is_rotated(np.stack([*decided.values()]), raw.volume.side)
@@ -75,14 +76,33 @@ def prepare_volume(
             yield frame
 
     stored = write_volume(out, volume, frames(), lambda: tissue_mask(mean, rule), rotated=rotated)
-    return Prepared(stored, header.notes)
+    return Prepared(stored, header.notes, pixel_width(header, columns), header.spacing)
+
+
+def checked_header(raw: RawVolume) -> Header:
+    """The header of ``raw``, refused where it contradicts what the tables say of the volume and of its boxes."""
+    if raw.reader is None:
+        expected = raw.expected if raw.expected.view else Expected(view=raw.volume.view)
+        check_identity(raw.path, expected)
+        header = read_header(raw.path)
+    else:
+        header = raw.reader.header()
+    check_boxes(raw.volume, header)
+    return header
 
 
 class Prepared(NamedTuple):
-    """A volume in the store, and what was odd about its file."""
+    """A volume in the store, what was odd about its file, and how large its pixels are."""
 
     stored: StoredVolume
     notes: tuple[str, ...]
+    pixel: float  # width of a stored pixel in pixels of the file
+    spacing: float  # of the file's pixels in mm; 0 where it is not known
+
+
+def pixel_width(header: Header, columns: int) -> float:
+    """How many pixels of the file one of ``columns`` stored ones is wide."""
+    return header.columns / columns
 
 
 class Target(NamedTuple):

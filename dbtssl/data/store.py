@@ -20,7 +20,7 @@ from dbtssl.data.cohort_tables import StoredVolume, read_tables, write_tables
 from dbtssl.data.deidentify import ids_before
 from dbtssl.data.display import apply_window
 from dbtssl.data.records import Cohort, Rect, SliceRef, Volume
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -128,6 +128,8 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        raise system_error(exc, f"{path} cannot be read") or exc from None
     except ValueError:
         manifest = None
     if isinstance(manifest, dict) and manifest.get("format", FORMAT) != FORMAT:
@@ -172,11 +174,12 @@ def seal(
     config: Config | Mapping[str, Any],
     quarantined: int = 0,
     ids: Ids | None = None,
+    pixels: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the tables, then `dataset.json`; from here on the data set can be opened.
 
     ``quarantined`` is the number of volumes that the source lists and that could not be prepared; ``ids`` says what
-    became of the source's ids.
+    became of the source's ids; ``pixels`` how large stored pixels are where they differ (`pixel_sizes`).
     """
     write_tables(root, stored)
     fields = result_fields(config) if isinstance(config, Config) else dict(config)
@@ -197,6 +200,7 @@ def seal(
             "labels": dict(sorted(labels.items())),
             **({"quarantined": quarantined} if quarantined else {}),
         },
+        **({"pixel_size": dict(pixels)} if pixels else {}),
     }
     write_bytes(root / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.data.records import Label
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, system_error
 from dbtssl.evaluation.asked import learn, of_level
 from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.units import apply, slice_groups, volume_groups
@@ -73,6 +73,8 @@ def load_state(patch: Aggregator, slice_: Aggregator, path: Path) -> None:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as exc:
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         raise DataError(
             f"{path} is no file of learned aggregators: {exc}",
             hint="give aggregators.safetensors of a score stage",

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dbtssl.data.records import Box, Label
-from dbtssl.errors import DataError
+from dbtssl.errors import DataError, system_error
 from dbtssl.evaluation.prediction_schema import (
     COLUMNS,
     REQUIRED,
@@ -93,7 +93,9 @@ def read_parquet(path: Path) -> pa.Table:
         return pq.read_table(path)
     except FileNotFoundError:
         raise DataError(f"no predictions at {path}", hint="check the path") from None
-    except (pa.ArrowInvalid, OSError) as exc:
+    except (pa.ArrowInvalid, OSError, MemoryError) as exc:
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         raise DataError(
             f"{path} is not a Parquet file: {exc}",
             hint=f"a table of volumes has a name that ends in .csv; else {HINT}",

@@ -19,7 +19,7 @@ from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
 from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
 from dbtssl.interfaces.methods import Method, Reported
 from dbtssl.interfaces.pretraining import Objective, Sampler
-from dbtssl.interfaces.sources import FrameReader, RawVolume, Source
+from dbtssl.interfaces.sources import Expected, FrameReader, RawVolume, Source
 from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Batch",
     "BuildsClassifier",
     "Crop",
+    "Expected",
     "FineTuner",
     "FrameReader",
     "FreezesParameters",

@@ -45,6 +45,22 @@ class FrameReader(Protocol):
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a source's tables say of whose a volume's file is; empty where they do not tell.
+
+    ``study`` is the DICOM Study ID, the others are named as in DICOM. A file whose header contradicts any of it is
+    refused. ``public`` says that ids and UIDs may be shown in that message.
+    """
+
+    patient: str = ""
+    study: str = ""
+    view: str = ""
+    series_uid: str = ""
+    study_uid: str = ""
+    public: bool = False
+
+
+@dataclass(frozen=True)
 class RawVolume:
     """A volume before preparation: its record as far as the tables know it, and the file that holds it.
 
@@ -53,13 +69,15 @@ class RawVolume:
     pixels of the oriented frame.
 
     Without a ``reader``, ``path`` is one multi-frame DICOM file; with one, ``path`` is the first of its files.
-    ``oriented`` says that boxes and pixels share a frame already, so that nothing is turned.
+    ``oriented`` says that boxes and pixels share a frame already, so that nothing is turned. ``expected`` is what the
+    header of ``path`` is held against; a ``reader`` does so itself.
     """
 
     volume: Volume
     path: Path
     reader: FrameReader | None = None
     oriented: bool = False
+    expected: Expected = Expected()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 
-from dbtssl.errors import ConfigError, DataError, DbtsslError
+from dbtssl.errors import ConfigError, DataError, DbtsslError, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +76,9 @@ def read_weights(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, OSError) as exc:
+    except (safetensors.SafetensorError, OSError, MemoryError) as exc:
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         raise DataError(
             f"{path} cannot be read: {exc}", hint="give a .safetensors file of weights"
         ) from exc

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dbtssl.errors import DbtsslError
+from dbtssl.errors import DbtsslError, system_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,8 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:
+        if error := system_error(exc, f"{path} cannot be read"):
+            raise error from exc
         raise DbtsslError(
             f"{path} cannot be read as a checkpoint: {exc}",
             hint="delete it to start this training from the beginning",

@@ -123,7 +123,7 @@ def test_no_kind_of_image_is_refused(volume):
         ({"NumberOfFrames": 5000}, "5000 frames of 40 x 32 pixels; expected at most 4096"),
         ({"NumberOfFrames": 6}, "12800 bytes of pixels, the header says 15360"),
         ({"BitsAllocated": 32}, "10 bits stored in 32"),
-        ({"BitsStored": 9}, "a value of 102., the header says 9 bits"),
+        ({"BitsStored": 9, "HighBit": 8}, "a value of 102., the header says 9 bits"),
         ({"PhotometricInterpretation": "SECRET"}, "PhotometricInterpretation of another kind"),
     ],
 )

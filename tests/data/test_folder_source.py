@@ -208,7 +208,7 @@ def test_damaged_dicom_slices_are_refused(tmp_path, dicom_writer, make_breast, h
     elif harm == "hole":
         stream = stream[:3000] + bytes(5000) + stream[8000:]
     elif harm == "bits":
-        ds.BitsStored = 7
+        ds.BitsStored, ds.HighBit = 7, 6
     ds.PixelData = encapsulate([stream])
     if harm == "deflated":
         ds.decompress()

@@ -1,0 +1,47 @@
+"""Stored pixels that are not of one size, which a method sees as lesions that are not: told, with the span."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dbtssl.data.finished import Record
+
+ALIKE = 1.005  # a ratio up to which sizes differ by rounding alone
+UNITS = {"mm": "mm", "file": "pixels of the file"}
+
+
+def pixel_sizes(records: Sequence[Record]) -> dict[str, Any] | None:
+    """Smallest and largest width of a stored pixel over all volumes, and its unit; None where they are of one size.
+
+    In mm where every file has its spacing, else in pixels of the file.
+    """
+    known = bool(records) and all(record.spacing > 0 for record in records)
+    widths = [record.pixel * (record.spacing if known else 1.0) for record in records]
+    if not widths or min(widths) <= 0 or max(widths) / min(widths) <= ALIKE:
+        return None
+    return {
+        "smallest": round(min(widths), 4),
+        "largest": round(max(widths), 4),
+        "unit": "mm" if known else "file",
+    }
+
+
+def sentence(root: Path) -> str:
+    """What the data set below ``root`` says of its pixel sizes, for the user; empty where they are of one size."""
+    from dbtssl.data.store import read_manifest
+
+    size = (read_manifest(root) or {}).get("pixel_size")
+    return _words(size) if size else ""
+
+
+def _words(size: Mapping[str, Any]) -> str:
+    small, large = float(size["smallest"]), float(size["largest"])
+    span = f"{small:.4g} to {large:.4g} {UNITS[size['unit']]}, {large / small:.2f} times"
+    return (
+        f"pixel sizes differ: a stored pixel is {span} wide; --short-side brings slices of every size to one shorter "
+        "side, --resolution native or half keeps the pixels of the file"
+    )
