@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from dbtssl.data.identifiers import refuse_two_studies
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
 
@@ -48,8 +49,10 @@ class Privacy:
         """The same volumes, patient and study under their pseudonyms, and in their order.
 
         A study's number is unique within its patient only, so it is hashed with the patient's. The order of the ids
-        would tell that of the names.
+        would tell that of the names. Raises `DataError` for an id that is one number in two spellings: hashed, it would
+        be two.
         """
+        refuse_two_studies(((raw.volume.patient, raw.volume.study) for raw in raws), "the source")
         if self.key is None:
             return list(raws)
         out = []
