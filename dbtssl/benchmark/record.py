@@ -18,7 +18,6 @@ import dbtssl
 from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.density import density_state
-from dbtssl.benchmark.store import write_atomic
 from dbtssl.benchmark.tasks import TASKS, TASKS_FILE
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import DataError, PluginError
@@ -26,6 +25,7 @@ from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.frozen import FrozenTasks
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
+from dbtssl.io import write_text
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
 from dbtssl.report.table import Entry
@@ -144,7 +144,7 @@ def _code(component: Component) -> str:
 def write_record(record: Record, folder: Path) -> None:
     """Write ``benchmark.json`` into ``folder``, whole or not at all."""
     text = json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True)
-    write_atomic(folder / RECORD, text + "\n")
+    write_text(folder / RECORD, text + "\n")
 
 
 def recall(folder: Path, spec: Spec, store: Store) -> Record | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from dbtssl.data.records import Rect
 from dbtssl.errors import DataError
+from dbtssl.io import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 128  # pixels; a random 512 x 512 patch then touches at most 25 blocks of a slice
-PARTIAL = ".partial"  # ends the name of a file that is being written
 PROBE = 1 << 24  # bytes; more than a compressed frame
 LEVEL = 5  # of LZ4; on the phantom levels 1 to 9 make files of the same size within 5 %
 
@@ -39,7 +38,7 @@ def write_array(
     n, rows, columns = shape
     content = hashlib.sha256()
     z = 0
-    with _renamed_into(path) as temporary:
+    with atomic_path(path) as temporary:
         with _told_why(temporary):
             array = blosc2.empty(
                 shape,
@@ -67,23 +66,6 @@ def write_array(
         with _told_why(temporary):  # the end of the file, which is read first, is there
             blosc2.open(str(temporary), mode="r")
     return content.hexdigest()
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name beside ``path``, then rename: present means complete."""
-    with _renamed_into(path) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextmanager
-def _renamed_into(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

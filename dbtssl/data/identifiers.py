@@ -26,6 +26,8 @@ def unseen(text: str) -> str:
 
     The words do not repeat ``text``.
     """
+    if text.isascii() and text.isprintable() and '"' not in text:
+        return ""
     for place, character in enumerate(text, 1):
         if (
             not character.isprintable()

@@ -9,9 +9,9 @@ import csv
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from dbtssl.data.arrays import write_bytes
 from dbtssl.data.csv_rows import csv_rows
 from dbtssl.errors import DataError
+from dbtssl.io import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
