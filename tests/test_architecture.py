@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,7 @@ LAYERS = (
     {"interfaces"},
     {"progress"},
     {"config", "data.records", "evaluation.catalogue", "folders"},
+    {"io"},
     {"errors", "the package"},
 )
 # Who chooses components by name; all others are handed theirs.
@@ -167,6 +169,94 @@ def unsafe(tree):
             yield f"{called}, line {node.lineno}"
         if called == "torch.load" and given.get("weights_only") != "True":
             yield f"torch.load without weights_only=True, line {node.lineno}"
+
+
+def reads_tables(tree):
+    """Calls that read a CSV table otherwise than the one strict reader does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if (
+                called.split(".")[-1] in ("DictReader", "read_csv", "genfromtxt", "loadtxt")
+                or called == "csv.reader"
+            ):
+                yield f"{called}, line {node.lineno}"
+
+
+def test_tables_are_read_by_the_one_strict_reader():
+    """`dbtssl.data.csv_rows`: with any other a decimal comma or a lost quotation mark is another number."""
+    assert [(name_of(p), what) for p in SOURCES for what in reads_tables(tree_of(p))] == []
+    seen = "csv.reader(f); csv.DictReader(f); pd.read_csv(f); csv.writer(f)"
+    assert len(list(reads_tables(ast.parse(seen)))) == 3
+
+
+def writes(tree):
+    """Calls that give a file its name or its content otherwise than `dbtssl.io` does."""
+    moves = (
+        "os.replace",
+        "os.rename",
+        "os.renames",
+        "os.link",
+        "shutil.move",
+        "shutil.copyfile",
+        "shutil.copy",
+    )
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called, last = ast.unparse(node.func), ast.unparse(node.func).split(".")[-1]
+        modes = [ast.unparse(a) for a in (*node.args, *(k.value for k in node.keywords))]
+        if (
+            called in moves
+            or called.startswith("tempfile.")
+            or (
+                isinstance(node.func, ast.Attribute)
+                and last in ("rename", "write_text", "write_bytes")
+            )
+            # of a path: that of a text takes two arguments, that of a date or a tuple takes names
+            or (isinstance(node.func, ast.Attribute) and last == "replace" and len(node.args) == 1)
+            or (
+                last in ("open", "fdopen") and any(re.fullmatch(r"'[wxa][bt+]*'", m) for m in modes)
+            )
+        ):
+            yield f"{called}, line {node.lineno}"
+
+
+def test_files_are_written_by_the_one_durable_writer():
+    """`dbtssl.io`: present means complete, also after a loss of power."""
+    found = {name_of(p): list(writes(tree_of(p))) for p in SOURCES if p.name != "io.py"}
+    probe = found.pop("dbtssl.data.arrays")
+    assert [call.partition(",")[0] for call in probe] == [
+        "temporary.open"
+    ]  # asks a disk if it is full
+    assert {name: calls for name, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(
+            "os.replace(a, b)",
+            "a.rename(b)",
+            "a.replace(b)",
+            "shutil.move(a, b)",
+            "tempfile.mkstemp()",
+        ),
+        *(
+            "a.write_text(t)",
+            "a.write_bytes(b)",
+            "a.open('wb')",
+            "open(a, 'w')",
+            "open(a, mode='a')",
+        ),
+    ],
+)
+def test_the_rule_of_the_writer_finds_what_it_is_for(code):
+    assert len(list(writes(ast.parse(code)))) == 1
+    harmless = (
+        "t.replace('a', 'b'); replace(x, y=1); d.replace(day=1); a.open('rb'); write_text(a, t)"
+    )
+    assert list(writes(ast.parse(harmless))) == []
 
 
 def test_nothing_runs_what_a_file_says():

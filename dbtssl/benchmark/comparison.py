@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.rows import AGGREGATORS, aggregator
-from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.store import Stage
 from dbtssl.benchmark.units import test_units
 from dbtssl.config import Config, canonical_json, result_fields
 from dbtssl.errors import DataError
@@ -18,6 +18,7 @@ from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, EQUAL_DECI
 from dbtssl.evaluation.comparison import Difference, compare, indistinguishable
 from dbtssl.evaluation.power import smallest_difference
 from dbtssl.evaluation.values import Score
+from dbtssl.io import write_text
 from dbtssl.report.table import Compared, Tie
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]
 
     def run(folder: Path) -> None:
         found = _comparison(spec, parts)
-        write_atomic(folder / FILE, canonical_json(found))
+        write_text(folder / FILE, canonical_json(found))
 
     return Stage(
         name="compare",

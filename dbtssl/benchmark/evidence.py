@@ -232,7 +232,7 @@ def without_folders(value: Any, key: str = "") -> Any:
 
 def write_report(run: Run, path: Path) -> int:
     """Write the report of ``run`` to ``path``, whole or not at all; its size in bytes."""
-    from dbtssl.data.arrays import write_bytes
+    from dbtssl.io import write_bytes
     from dbtssl.report.html.page import html_page
 
     text = html_page(report_content(run)).encode()

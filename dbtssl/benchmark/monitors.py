@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
+from dbtssl.io import write_bytes
 from dbtssl.training.monitors import PLOT
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def keep_plots(record: Record, store: Store, folder: Path) -> list[Path]:
     for stage in record.stages:
         source = store.path("pretrain", stage.key) / PLOT
         if stage.stage == "pretrain" and stage.key and source.is_file():
-            target.mkdir(parents=True, exist_ok=True)
             kept.append(target / f"{stage.of.replace(', ', '-').replace(' ', '-')}.png")
-            shutil.copyfile(source, kept[-1])
+            write_bytes(kept[-1], source.read_bytes())
     for stale in set(target.glob("*.png")) - set(kept):
         stale.unlink()
     return kept

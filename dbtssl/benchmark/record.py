@@ -20,7 +20,6 @@ from dbtssl.benchmark.comparison import read_comparison
 from dbtssl.benchmark.dataset import source_state
 from dbtssl.benchmark.density import density_state
 from dbtssl.benchmark.provenance import ComponentRecord, conditions_note
-from dbtssl.benchmark.store import write_atomic
 from dbtssl.benchmark.tasks import TASKS, TASKS_FILE
 from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import DataError, PluginError
@@ -28,6 +27,7 @@ from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.frozen import FrozenTasks
 from dbtssl.evaluation.values import Missing, Score
 from dbtssl.interfaces import Level, Reported
+from dbtssl.io import write_text
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
 from dbtssl.report.notes import of_levels, with_hint
@@ -173,7 +173,7 @@ def _code(component: Component) -> str:
 def write_record(record: Record, folder: Path) -> None:
     """Write ``benchmark.json`` into ``folder``, whole or not at all."""
     text = json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True)
-    write_atomic(folder / RECORD, text + "\n")
+    write_text(folder / RECORD, text + "\n")
 
 
 def recall(folder: Path, spec: Spec, store: Store) -> Record | None:

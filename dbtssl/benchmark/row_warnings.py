@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dbtssl.benchmark.store import write_atomic
+from dbtssl.io import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ WARNINGS = "warnings.json"
 
 def write_warnings(folder: Path, sentences: Iterable[str]) -> None:
     """Keep what a stage found; a file without any says that there is none."""
-    write_atomic(folder / WARNINGS, json.dumps([s for s in sentences if s]) + "\n")
+    write_text(folder / WARNINGS, json.dumps([s for s in sentences if s]) + "\n")
 
 
 def read_warnings(output: Output) -> tuple[str, ...]:

@@ -14,14 +14,14 @@ from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.row_warnings import WARNINGS, write_warnings
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import backbone_key, fine_tuned
-from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.store import Stage
 from dbtssl.config import digest, result_fields
-from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
 from dbtssl.evaluation.values import Score
 from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.interfaces.boundary import marked
+from dbtssl.io import write_bytes, write_text
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def score_stage(
             subsets=subsets,
             go_on=True,
         )
-        write_atomic(folder / "score.json", result.to_json())
+        write_text(folder / "score.json", result.to_json())
 
     return Stage(
         name="score",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.row_warnings import WARNINGS, write_warnings
-from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.store import Stage
 from dbtssl.config import result_fields
-from dbtssl.data.arrays import write_bytes
 from dbtssl.interfaces import BuildsClassifier, HasHead, HasPlace, Run
 from dbtssl.interfaces.abilities import able
 from dbtssl.interfaces.boundary import calling, refused
+from dbtssl.io import write_bytes, write_text
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -231,4 +231,4 @@ def _head(path: Path) -> dict[str, torch.Tensor] | None:
 
 
 def _write_json(path: Path, data: Any) -> None:
-    write_atomic(path, json.dumps(data, sort_keys=True) + "\n")
+    write_text(path, json.dumps(data, sort_keys=True) + "\n")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import time
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from filelock import FileLock
 from dbtssl import __version__
 from dbtssl.config import digest
 from dbtssl.errors import DataError
+from dbtssl.io import remove_partial, rename, sync_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,13 +116,12 @@ class Store:
         work = self.root / ".work" / f"{stage.name}-{stage.key}"
         work.mkdir(parents=True, exist_ok=True)
         if not (work / MANIFEST).is_file():  # else it was killed between its last two steps
+            remove_partial(work)
             start = time.monotonic()
             stage.run(work)
             self._seal(stage, work, round(time.monotonic() - start, 2))
         final = self.path(stage.name, stage.key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(work, final)
-        _sync(final.parent)
+        rename(work, final)
         for name in stage.scratch:
             (final / name).unlink(missing_ok=True)
         made = self.open(stage.name, stage.key)
@@ -130,6 +129,8 @@ class Store:
         return replace(made, reused=False)
 
     def _seal(self, stage: Stage, work: Path, seconds: float) -> None:
+        for name in stage.outputs:  # logs are appended to
+            sync_file(work / name)
         files = {
             name: {"bytes": (work / name).stat().st_size, "sha256": file_hash(work / name)}
             for name in stage.outputs
@@ -148,21 +149,7 @@ class Store:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "environment": self.conditions(),
         }
-        write_atomic(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+        write_text(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def file_hash(path: Path) -> str:
@@ -187,17 +174,3 @@ def _damaged(folder: Path, why: str) -> DataError:
         f"the stored result {folder} is damaged: {why}",
         hint="remove that folder and run again; only this stage is made anew",
     )
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename durable; a file system that cannot sync a folder is left alone."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

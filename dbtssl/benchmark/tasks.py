@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbtssl.benchmark.stages import backbone_key, start_encoder
-from dbtssl.benchmark.store import Stage, write_atomic
+from dbtssl.benchmark.store import Stage
 from dbtssl.config import digest
-from dbtssl.data.arrays import write_bytes
 from dbtssl.evaluation.frozen import Embedded, frozen_tasks
+from dbtssl.io import write_bytes, write_text
 from dbtssl.progress import progress
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def tasks_stage(ctx: Context, row: Row, seed: int, features: Output) -> Stage:
             slices=asked.slices,
             patches=asked.patches,
         )
-        write_atomic(folder / TASKS_FILE, result.to_json())
+        write_text(folder / TASKS_FILE, result.to_json())
 
     return Stage(
         name=TASKS,

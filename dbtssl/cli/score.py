@@ -68,13 +68,13 @@ def command(
     docs/predictions.md lists the columns.
     """
     from dbtssl.evaluation.protocol import protocol
-    from dbtssl.evaluation.volume_scores import header
 
-    _refuse_other(ctx, predictions)
-    if predictions.suffix.lower() != ".csv":
+    kind = _kind(predictions)
+    _refuse_other(ctx, predictions, kind)
+    if kind == "slices":
         with _named(given):
             score = _slices(predictions, val, labels, protocol(rules), given)
-    elif {"X", "Y", "Score"} <= set(header(predictions)):
+    elif kind == "detections":
         _detections(predictions, boxes, labels, protocol(rules), as_json)
         return
     else:
@@ -104,14 +104,21 @@ KINDS = {
 }
 
 
-def _refuse_other(ctx: click.Context, path: Path) -> None:
+def _kind(path: Path) -> str:
+    """Which of `KINDS` a file is: a CSV file by its columns."""
+    if path.suffix.lower() != ".csv":
+        return "slices"
+    from dbtssl.data.csv_rows import csv_header
+    from dbtssl.evaluation.volume_scores import COLUMNS
+
+    names = csv_header(path, what="file of predictions", hint=COLUMNS)
+    return "detections" if {"X", "Y", "Score"} <= set(names) else "volumes"
+
+
+def _refuse_other(ctx: click.Context, path: Path, kind: str) -> None:
     """An option that means nothing for this kind of file is refused, not passed over."""
     from dbtssl.errors import ConfigError
-    from dbtssl.evaluation.volume_scores import header
 
-    kind = "slices"
-    if path.suffix.lower() == ".csv":
-        kind = "detections" if {"X", "Y", "Score"} <= set(header(path)) else "volumes"
     for parameter in ctx.command.params:
         name = parameter.name or ""
         source = ctx.get_parameter_source(name)
@@ -163,7 +170,7 @@ def _slices(
     else:
         train = read(given["train"], "training")
         if train is not None:
-            refuse_shared(train.patients, test.patients, "the training and the test predictions")
+            refuse_shared(train, test, "the training and the test predictions")
         fit(patch, slice_, train, of_val)
     subsets = {}
     if given["subset"] is not None:

@@ -45,8 +45,8 @@ def command(run: Path, where: str, sort: str, cols: str, form: str, out: Path | 
     """
     from dbtssl.benchmark.record import record_table
     from dbtssl.benchmark.runs import open_run
-    from dbtssl.data.arrays import write_bytes
     from dbtssl.errors import ConfigError
+    from dbtssl.io import write_bytes
     from dbtssl.report.query import overview, select
     from dbtssl.report.terminal import print_table
     from dbtssl.report.write import TO_READ, render

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import mmap
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 
 from dbtssl.data.records import Rect
 from dbtssl.errors import DataError, system_error
+from dbtssl.io import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 128  # pixels; a random 512 x 512 patch then touches at most 25 blocks of a slice
-PARTIAL = ".partial"  # ends the name of a file that is being written
 PROBE = 1 << 24  # bytes; more than a compressed frame
 LEVEL = 5  # of LZ4; on the phantom levels 1 to 9 make files of the same size within 5 %
 
@@ -40,7 +39,7 @@ def write_array(
     n, rows, columns = shape
     content = hashlib.sha256()
     z = 0
-    with _renamed_into(path) as temporary:
+    with atomic_path(path) as temporary:
         with _told_why(temporary):
             array = blosc2.empty(
                 shape,
@@ -68,23 +67,6 @@ def write_array(
         with _told_why(temporary):  # the end of the file, which is read first, is there
             blosc2.open(str(temporary), mode="r")
     return content.hexdigest()
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name beside ``path``, then rename: present means complete."""
-    with _renamed_into(path) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextmanager
-def _renamed_into(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dbtssl.data.arrays import write_bytes
 from dbtssl.data.records import Box, Label, Rect, Volume, Window
 from dbtssl.errors import DataError, system_error
+from dbtssl.io import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,14 +13,15 @@ import hmac
 import os
 import re
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from dbtssl.data.identifiers import refuse_two_studies
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
 from dbtssl.folders import user_folder
 from dbtssl.interfaces.abilities import has_public_ids
+from dbtssl.io import create, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,8 +56,10 @@ class Privacy:
         """The same volumes, patient and study under their pseudonyms, and in their order.
 
         A study's number is unique within its patient only, so it is hashed with the patient's. The order of the ids
-        would tell that of the names.
+        would tell that of the names. Raises `DataError` for an id that is one number in two spellings: hashed, it would
+        be two.
         """
+        refuse_two_studies(((raw.volume.patient, raw.volume.study) for raw in raws), "the source")
         if self.key is None:
             return list(raws)
         out = []
@@ -163,15 +166,5 @@ def load_key(path: Path | None = None) -> bytes:
 
 def _make(path: Path) -> None:
     """Write a new key whole or not at all; of two processes that do so at once, the first one's stays."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as out:
-            out.write(secrets.token_hex(KEY_BYTES) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        with suppress(FileExistsError):
-            os.link(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    make_folder(path.parent, 0o700)
+    create(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode(), 0o600)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dbtssl.data.csv_rows import csv_rows
+from dbtssl.data.csv_rows import csv_rows, finite
+from dbtssl.data.identifiers import refuse_two_studies
 from dbtssl.data.records import VIEW
 from dbtssl.data.tables import Key
 from dbtssl.errors import DataError
@@ -42,6 +43,7 @@ def read_density(path: Path) -> dict[Key, float]:
                 hint="keep one of the two rows",
             )
         densities[key] = _number(values["density"].strip(), where)
+    refuse_two_studies((key[:2] for key in densities), str(path))
     if not densities:
         raise DataError(f"{path} is a table without rows", hint=HINT)
     return densities
@@ -76,13 +78,11 @@ def _key(values: Mapping[str, str], where: str) -> Key:
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
+    value = finite(text)
+    if value is None or value < 0:
         raise DataError(
             f"{where}: density is {text!r}, expected a number of 0 or more",
-            hint="a share, percent, or BI-RADS categories a to d as 1 to 4; leave out breasts of unknown density",
+            hint="a share, percent, or BI-RADS categories a to d as 1 to 4, with a decimal point; "
+            "leave out breasts of unknown density",
         )
     return value

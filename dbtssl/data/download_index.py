@@ -7,7 +7,6 @@ published at TCIA, so a split is chosen by the patients whom a table lists.
 
 from __future__ import annotations
 
-import csv
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dbtssl.data.csv_rows import csv_rows, text_lines
+from dbtssl.data.identifiers import unseen
 from dbtssl.data.tables import WHERE, table_files
 from dbtssl.errors import DataError, system_error
 
@@ -151,23 +152,24 @@ def patients_in(path: Path) -> frozenset[str]:
     In plain text empty lines and what follows a ``#`` do not count. Raises `DataError` for a file that cannot be read
     or lists nobody, and for a table without the column.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            lines = text.read().splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        if error := system_error(exc, f"{path} cannot be read"):
-            raise error from exc
-        raise DataError(f"{path} cannot be read as a list of patients: {exc}") from None
-    head = next(csv.reader(lines), [])
-    if "PatientID" in head:
-        found = {(row["PatientID"] or "").strip() for row in csv.DictReader(lines)}
+    what, hint = "list of patients", "write one id a line, or a table with a column PatientID"
+    lines = list(text_lines(path, what, hint))
+    head = lines[0][1].split(",") if lines else []
+    if any(name.strip(' \t"') == "PatientID" for name in head):
+        rows = csv_rows(path, ("PatientID",), what=what, hint=hint)
+        found = {row["PatientID"] for row, _ in rows}
     elif len(head) > 1:
         raise DataError(
             f"{path}: a table without the column PatientID; found {', '.join(head)}",
             hint="give a table with that column, or plain text with one id a line",
         )
     else:
-        found = {line.partition("#")[0].strip() for line in lines}
+        found = set()
+        for number, line in lines:
+            patient = line.partition("#")[0].strip(" \t")
+            if strange := unseen(patient):
+                raise DataError(f"{path}, line {number}: the id holds {strange}", hint=hint)
+            found.add(patient)
     if not found - {""}:
         raise DataError(f"{path} lists no patient", hint="write one id a line")
     return frozenset(found - {""})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from dbtssl.config import Config, digest
-from dbtssl.data.arrays import PARTIAL, write_bytes
 from dbtssl.data.cohort_tables import StoredVolume
 from dbtssl.data.store import FORMAT, plain_volume, tissue_path, volume_path
 from dbtssl.errors import DataError, system_error
+from dbtssl.io import remove_partial, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,11 +66,10 @@ def remove_volume(out: Path, raw: RawVolume) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_partial(out: Path) -> None:
+def remove_half_written(out: Path) -> None:
     """Remove what a killed run left half-written."""
     for folder in ("", "volumes", "tissue", "records"):
-        for path in (out / folder).glob(f".*{PARTIAL}"):
-            path.unlink()
+        remove_partial(out / folder)
 
 
 def _path(out: Path, volume: str) -> Path:

@@ -21,12 +21,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
 from dbtssl import config
-from dbtssl.data.csv_rows import csv_files, csv_rows
+from dbtssl.data.csv_rows import csv_files, csv_rows, finite
+from dbtssl.data.identifiers import refuse_two_studies
 from dbtssl.data.records import Box, Label, Volume, Window
 from dbtssl.data.slice_files import SUFFIXES, SliceStack
 from dbtssl.data.tables import Key
@@ -102,14 +103,22 @@ class SliceFolder:
         that disagree, a file that is listed for two slices, gaps, and an abnormal volume without a box or the reverse.
         """
         stacks: dict[Key, _Stack] = {}
+        lines: dict[Any, str] = {}
         owners: dict[Path, tuple[Key, int]] = {}
         for row in _rows(self._find(root), root):
             _add(stacks, row)
+            earlier = lines.setdefault((row.key, row.number, row.box and row.box[:4]), row.where)
+            if earlier != row.where:
+                raise DataError(
+                    f"{row.where}: the slice and box of {earlier} once more",
+                    hint="keep one of the two rows: a slice has a row, and one more for each further box",
+                )
             if owners.setdefault(row.file, (row.key, row.number)) != (row.key, row.number):
                 raise DataError(
                     f"{row.where}: {row.file.name} is the file of another slice as well",
                     hint="a slice belongs to one volume",
                 )
+        refuse_two_studies((key[:2] for key in stacks), str(self._find(root)))
         missing = sorted(str(file) for file in owners if not file.is_file())
         if missing:
             more = ", ..." if len(missing) > SHOWN else ""
@@ -176,11 +185,8 @@ def _add(stacks: dict[Key, _Stack], row: _Row) -> None:
 
 
 def _rows(table: Path, root: Path) -> Iterator[_Row]:
-    def named(column: str) -> str:
-        return column.strip().lower()
-
-    for values, where in csv_rows(table, REQUIRED, what="table", hint=COLUMNS, named=named):
-        yield _row({name: value.strip() for name, value in values.items()}, where, root)
+    for values, where in csv_rows(table, REQUIRED, what="table", hint=COLUMNS, named=str.lower):
+        yield _row(values, where, root)
 
 
 def _row(values: Mapping[str, str], where: str, root: Path) -> _Row:
@@ -214,10 +220,7 @@ def _box(
     texts = [values.get(name, "") for name in BOX]
     if not any(texts):
         return None
-    try:
-        x, y, width, height = (float(text) for text in texts)
-    except ValueError:
-        x = y = width = height = -1.0
+    x, y, width, height = (-1.0 if (n := finite(text)) is None else n for text in texts)
     if not (0 <= x < 1e6 and 0 <= y < 1e6 and 0 < width < 1e6 and 0 < height < 1e6):
         shown = ", ".join(f"{name} {text!r}" for name, text in zip(BOX, texts, strict=True))
         raise DataError(

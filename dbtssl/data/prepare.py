@@ -16,7 +16,7 @@ from dbtssl.data.finished import (
     Record,
     made_from,
     read_record,
-    remove_partial,
+    remove_half_written,
     remove_volume,
     write_record,
 )
@@ -156,7 +156,7 @@ def _prepare(
 
     What is bad in a complete data set has been accepted and is not tried again; an unfinished run tries it again.
     """
-    remove_partial(out)
+    remove_half_written(out)
     target = Target(config.short_side, config.resolution == "half")
     accepted = {} if resumed else read_quarantine(out)
     done: dict[int, Record | Bad] = {}

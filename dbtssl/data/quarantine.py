@@ -9,8 +9,9 @@ import csv
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from dbtssl.data.arrays import write_bytes
+from dbtssl.data.csv_rows import csv_rows
 from dbtssl.errors import DataError
+from dbtssl.io import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,11 +33,10 @@ class Bad(NamedTuple):
 def read_quarantine(out: Path) -> dict[str, Bad]:
     """The table of bad volumes below ``out``, by volume; empty where there is none or it cannot be read."""
     try:
-        text = (out / QUARANTINE).read_text(encoding="utf-8")
-        rows = list(csv.DictReader(io.StringIO(text)))
-        return {row["volume"]: Bad(*(row[name] for name in Bad._fields)) for row in rows}
-    except (OSError, ValueError, KeyError, csv.Error):
+        rows = [row for row, _ in csv_rows(out / QUARANTINE, Bad._fields, what="table", hint="")]
+    except DataError:
         return {}
+    return {row["volume"]: Bad(*(row[name] for name in Bad._fields)) for row in rows}
 
 
 def write_quarantine(out: Path, bad: Iterable[Bad]) -> None:
@@ -80,7 +80,7 @@ def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows(rows)
+    writer.writerows([" ".join(cell.split()) for cell in row] for row in rows)  # a row is a line
     content = text.getvalue().encode(errors="backslashreplace")  # a file name may be no UTF-8
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
@@ -90,5 +90,4 @@ def count_rows(path: Path) -> int:
     """Rows of a table of this module, its head not counted; 0 where there is none."""
     if not path.is_file():
         return 0
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(1 for _ in csv.reader(file)) - 1
+    return sum(1 for _ in csv_rows(path, ("volume",), what="table", hint="prepare again"))

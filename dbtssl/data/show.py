@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 
-from dbtssl.data.arrays import write_bytes
 from dbtssl.data.labels import abnormal_slices
 from dbtssl.data.records import Label, SliceRef
+from dbtssl.io import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

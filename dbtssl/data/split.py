@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dbtssl.config import digest
+from dbtssl.data.identifiers import refuse_two_spellings
 from dbtssl.data.records import Cohort, Label
 from dbtssl.data.tables import Key
 from dbtssl.errors import ConfigError, DataError
@@ -73,6 +74,7 @@ def split_patients(
             f"split ratios: got {', '.join(f'{r:g}' for r in ratios)}, expected 3 shares that add up to 1",
             hint="for example 0.7, 0.1, 0.2",
         )
+    refuse_two_spellings(dict.fromkeys(v.patient for v in cohort), "patients", "the data set")
     keep = _kept(cohort, actionable)
     worst = _worst(cohort, keep)
     abnormal_from = _abnormal_from(actionable)

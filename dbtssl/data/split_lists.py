@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dbtssl.config import digest
 from dbtssl.data.csv_rows import alike, csv_files, csv_rows, words_of
+from dbtssl.data.identifiers import as_one
 from dbtssl.data.tables import KEY, Key, key_of, label_of
 from dbtssl.errors import DataError
 from dbtssl.folders import expanded
@@ -193,11 +194,13 @@ def _rows(file: _File) -> Iterator[tuple[Key, Listed]]:
 
 def _check_patients(lists: SplitLists) -> None:
     parts: dict[str, set[str]] = {}
+    spelt: dict[str, set[str]] = {}
     for key, row in lists.listed.items():
-        parts.setdefault(key.patient, set()).add(row.part)
-    both = sorted(patient for patient, of in parts.items() if len(of) > 1)
+        parts.setdefault(as_one(key.patient), set()).add(row.part)
+        spelt.setdefault(as_one(key.patient), set()).add(key.patient)
+    both = sorted((sorted(spelt[one]), sorted(of)) for one, of in parts.items() if len(of) > 1)
     if both:
-        shown = ", ".join(f"{p} ({' and '.join(sorted(parts[p]))})" for p in both[:SHOWN])
+        shown = ", ".join(f"{' or '.join(p)} ({' and '.join(of)})" for p, of in both[:SHOWN])
         more = ", ..." if len(both) > SHOWN else ""
         raise DataError(
             f"{len(both)} patients are in two parts of the split: {shown}{more}",

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbtssl.config import Config, digest, result_fields
-from dbtssl.data.arrays import inside, open_array, read_rect, write_array, write_bytes, zero_pad
+from dbtssl.data.arrays import inside, open_array, read_rect, write_array, zero_pad
 from dbtssl.data.cohort_tables import StoredVolume, read_tables, write_tables
 from dbtssl.data.deidentify import ids_before
 from dbtssl.data.display import apply_window
 from dbtssl.data.records import Cohort, Rect, SliceRef, Volume
 from dbtssl.errors import DataError, system_error
+from dbtssl.io import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

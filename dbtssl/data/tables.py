@@ -11,7 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from dbtssl.data.csv_rows import alike, csv_files, csv_rows, words_of
+from dbtssl.data.csv_rows import alike, csv_files, csv_rows, finite, words_of
+from dbtssl.data.identifiers import refuse_two_studies
 from dbtssl.data.records import Box, Label
 from dbtssl.errors import DataError
 
@@ -85,7 +86,13 @@ def read_files(files: Mapping[str, Sequence[Path]]) -> Tables:
                 f"{row.where}: a box on volume {'/'.join(row.key)}, which no table of labels lists",
                 hint="put the labels and the boxes of the same release and split together",
             )
-        boxes[row.key].append(_box(row))
+        box = _box(row)
+        if any(_same_place(box, other) for other in boxes[row.key]):
+            raise DataError(
+                f"{row.where}: this box of volume {'/'.join(row.key)} is in an earlier row as well",
+                hint="keep one of the two rows: a lesion counts once",
+            )
+        boxes[row.key].append(box)
         n = _number(row, "VolumeSlices", whole=True)
         if n_slices.setdefault(row.key, int(n)) != n:
             raise DataError(
@@ -94,6 +101,8 @@ def read_files(files: Mapping[str, Sequence[Path]]) -> Tables:
             )
     if files["labels"] and files["boxes"]:
         _check_boxes(labels, boxes)
+    where = ", ".join(str(path) for some in files.values() for path in some)
+    refuse_two_studies((key[:2] for table in (labels, paths, boxes) for key in table), where)
     return Tables(labels, {key: tuple(found) for key, found in boxes.items()}, n_slices, paths)
 
 
@@ -200,13 +209,17 @@ def _box(row: _Row) -> Box:
     return Box(z, x, y, width, height, Label[name], distortion)
 
 
+def _same_place(one: Box, other: Box) -> bool:
+    """Whether two boxes are one, whoever drew them and whatever they are called."""
+    return (one.z, one.x, one.y, one.width, one.height) == (
+        *(other.z, other.x, other.y, other.width, other.height),
+    )
+
+
 def _number(row: _Row, column: str, *, whole: bool = False) -> float:
     text = row.values[column]
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9 or (whole and value != int(value)):
+    value = finite(text)
+    if value is None or not 0 <= value < 1e9 or (whole and value != int(value)):
         kind = "whole number" if whole else "number"
         raise DataError(
             f"{row.where}: {column} {text!r}, expected a {kind} of at least 0", hint=COMPARE

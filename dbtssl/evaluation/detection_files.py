@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+from dbtssl.data.csv_rows import csv_rows, finite
 from dbtssl.data.tables import Key, read_files
 from dbtssl.errors import DataError
 from dbtssl.evaluation.detection import Detection, Found, match
 from dbtssl.evaluation.units import codes
-from dbtssl.evaluation.volume_scores import read_csv
+from dbtssl.evaluation.volume_scores import COLUMNS as PAGE
+from dbtssl.evaluation.volume_scores import Rounded, parse_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NUMBERS = ("X", "Y", "Width", "Height", "Z", "Depth", "Score")
-COLUMNS = ("PatientID", "StudyUID", "View", *NUMBERS)
+PLACES = ("X", "Y", "Width", "Height", "Z", "Depth")
+SIZES = ("Width", "Height", "Depth")
+COLUMNS = ("PatientID", "StudyUID", "View", *PLACES, "Score")
 
 
 def read_found(detections: Path, boxes: Path, labels: Path) -> tuple[Found, NDArray[np.int64]]:
@@ -43,21 +45,40 @@ def read_found(detections: Path, boxes: Path, labels: Path) -> tuple[Found, NDAr
 
 
 def read_detections(path: Path) -> dict[Key, list[Detection]]:
-    """The detections of each volume; `DataError` names the line of a value that is not a finite number."""
+    """The detections of each volume.
+
+    `DataError` names the line of a value that is not a finite number, of a negative size, and of a row that is there
+    twice: it would count as two false positives.
+    """
     out: dict[Key, list[Detection]] = {}
-    for where, row in read_csv(path, COLUMNS):
-        values = {}
-        for name in NUMBERS:
-            try:
-                values[name] = float(row[name])
-            except ValueError:
-                values[name] = math.nan
-            if not math.isfinite(values[name]):
-                raise DataError(
-                    f"{where}: {name} {row[name]!r} is not a finite number",
-                    hint="pixels at full resolution, slices from 0, any score",
-                )
-        x, y, width, height, z, depth, score = (values[name] for name in NUMBERS)
+    seen: dict[tuple[Key, Detection], str] = {}
+    rounded = Rounded()
+    for row, where in csv_rows(path, COLUMNS, what="file of detections", hint=PAGE):
         key = Key(row["PatientID"], row["StudyUID"], row["View"].lower())
-        out.setdefault(key, []).append(Detection(x, y, width, height, z, depth, score))
+        x, y, width, height, z, depth = (_number(row[name], name, where) for name in PLACES)
+        score = parse_score(row["Score"], where, "Score")
+        rounded.add(row["Score"], score, where)
+        detection = Detection(x, y, width, height, z, depth, score)
+        earlier = seen.setdefault((key, detection), where)
+        if earlier != where:
+            raise DataError(
+                f"{where}: the detection of {earlier} once more",
+                hint="keep one of the two rows; if two files were joined, one may hold all of the other",
+            )
+        out.setdefault(key, []).append(detection)
     return out
+
+
+def _number(text: str, name: str, where: str) -> float:
+    value = finite(text)
+    if value is None:
+        raise DataError(
+            f"{where}: {name} {text!r} is not a finite number",
+            hint="pixels at full resolution, slices from 0, with a decimal point",
+        )
+    if value < 0 and name in SIZES:
+        raise DataError(
+            f"{where}: {name} {text} is negative",
+            hint="X, Y and Z are the top left corner and the first slice; Width, Height and Depth go on from there",
+        )
+    return value

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from dbtssl.data.csv_rows import csv_rows
 from dbtssl.errors import DataError
-from dbtssl.evaluation.volume_scores import read_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,13 +51,14 @@ def read_subset(folder: Path) -> frozenset[str] | None:
     if found[0] is None or found[1] is None:
         return None
     listed, subset = found[0], found[1]
-    rows = [row for _, row in read_csv(listed, KEY)]
+    hint = "put both files of the released SIFT-DBT code into the folder"
+    rows = [row for row, _ in csv_rows(listed, KEY, what="list", hint=hint)]
     try:
         numbers, _ = json.loads(subset.read_text(encoding="utf-8"))
         chosen = [rows[int(i)] for i in numbers if int(i) >= 0]
     except (ValueError, TypeError, IndexError) as exc:
         raise DataError(
             f"{subset} does not hold row numbers of {listed.name}: {exc}",
-            hint="put both files of the released SIFT-DBT code into the folder",
+            hint=hint,
         ) from None
     return frozenset(f"{r['PatientID']}_{r['StudyUID']}_{r['View'].lower()}" for r in chosen)

@@ -36,7 +36,7 @@ def fit(
             f"aggregator {type(learns[0]).__name__} learns and needs predictions of training and validation patients",
             hint="give them with --train and --val",
         )
-    refuse_shared(train.patients, val.patients, "the training and the validation predictions")
+    refuse_shared(train, val, "the training and the validation predictions")
     if isinstance(patch, Trainable):
         of_train, of_val = (_labelled(slice_groups(p), p.abnormal) for p in (train, val))
         learn(patch, of_train, of_val, "slice")

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dbtssl.data.identifiers import refuse_two_spellings, refuse_two_studies, unseen
 from dbtssl.data.records import Box, Label
 from dbtssl.errors import DataError, system_error
 from dbtssl.evaluation.prediction_schema import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HINT = "predict again with `dbtssl benchmark`; docs/predictions.md lists the columns"
+IDS = "write ids as text of letters, digits and signs that can be seen"
 _SAID = (b"schema", b"split", b"inference", b"patch_size", b"n_features", b"phantom")
 OF_VOLUME = ("patient", "study", "view", "label", "n_slices", "rows", "columns", "density")
 
@@ -124,6 +126,7 @@ def parse_predictions(table: pa.Table, where: str = "predictions") -> Prediction
         if name in table.column_names:
             column = _encode(table[name])[0]
             refuse(column != column[first][volume], f"{name} changes within a volume")
+    _check_ids(table.take(first), where)
     refuse(abnormal & (label < Label.BENIGN), "an abnormal slice in a volume that was not biopsied")
     sizes = pc.list_value_length(table["logits"]).to_numpy()
     refuse(sizes == 0, "no logits")
@@ -170,6 +173,22 @@ def parse_predictions(table: pa.Table, where: str = "predictions") -> Prediction
     )
 
 
+def _check_ids(volumes: pa.Table, where: str) -> None:
+    """Refuse ids, one row a volume, that hold what cannot be seen or are one number in two spellings."""
+    ids = {
+        name: volumes[name].to_pylist() if name in volumes.column_names else [""] * len(volumes)
+        for name in ("volume", "patient", "study")
+    }
+    for name, values in ids.items():
+        for value in dict.fromkeys(values):
+            if strange := unseen(value):
+                raise DataError(f"{where}: column {name}: id {value!r} holds {strange}", hint=IDS)
+            if not value.strip() and name in ("volume", "patient"):
+                raise DataError(f"{where}: column {name}: an id is empty", hint=IDS)
+    refuse_two_spellings(ids["volume"], "volumes", where)
+    refuse_two_studies(zip(ids["patient"], ids["study"], strict=True), where)
+
+
 def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
     said = {key.decode(): value.decode() for key, value in metadata.items() if key in _SAID}
     try:
@@ -198,6 +217,11 @@ def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
 
 def _cast(table: pa.Table, where: str) -> pa.Table:
     """The known columns in the types that the rest expects."""
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise DataError(
+            f"{where}: column {twice[0]} is there twice",
+            hint="keep the one that is meant, or give the other another name",
+        )
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise DataError(
@@ -210,6 +234,11 @@ def _cast(table: pa.Table, where: str) -> pa.Table:
     for name in COLUMNS:
         if name not in table.column_names:
             continue
+        if TYPES[name] == pa.string() and pa.types.is_floating(table[name].type):
+            raise DataError(
+                f"{where}: column {name} is {table[name].type}, expected text or whole numbers",
+                hint=IDS,
+            )
         try:
             out[name] = table[name].cast(TYPES[name])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -261,6 +290,11 @@ def _boxes(
                 raise DataError(
                     f"{where}: not a box: {cell} (volume {table['volume'][int(i)]}, slice {z[i]})",
                     hint="expected finite sides above 0, label 2 (benign) or 3 (cancer), distortion true or false",
+                )
+            if box in found[volume[i]]:
+                raise DataError(
+                    f"{where}: a box is there twice: {cell} (volume {table['volume'][int(i)]}, slice {z[i]})",
+                    hint="keep one of the two: a lesion counts once",
                 )
             found[volume[i]].append(box)
     return tuple(tuple(boxes) for boxes in found)

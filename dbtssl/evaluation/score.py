@@ -77,7 +77,7 @@ def score(
         test = with_first_patches(test, patches)
         val = None if val is None else with_first_patches(val, patches)
     if val is not None:
-        refuse_shared(val.patients, test.patients, "the validation and the test split")
+        refuse_shared(val, test, "the validation and the test split")
 
     failed: dict[Level, PluginError] = {}
 

@@ -32,7 +32,7 @@ def score_volumes(
         test = test.without_actionable()
         val = None if val is None else val.without_actionable()
     if val is not None:
-        refuse_shared(val.patients, test.patients, "the validation and the test file")
+        refuse_shared(val, test, "the validation and the test file")
     sets = test.sets()
     beside = {} if val is None else {s.level: s for s in val.sets()}
     by_study = test.sets(fewer_volumes(test)) if all(test.studies) else ()

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from dbtssl.data.identifiers import in_both
 from dbtssl.data.records import Label
 from dbtssl.errors import DataError
 from dbtssl.evaluation.units import first_patches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.predictions import Predictions
 
 
-def refuse_shared(first: Iterable[str], second: Iterable[str], where: str) -> None:
-    """`DataError` where a patient is in both; ``where`` names the two, as in "the validation and the test split"."""
-    if both := sorted(set(first) & set(second)):
+class WithIds(Protocol):
+    """What has patients and volumes, by their ids."""
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """One id a volume."""
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """One id a volume."""
+
+
+def refuse_shared(first: WithIds, second: WithIds, where: str) -> None:
+    """`DataError` where a patient or a volume is in both; ``where`` names the two, as in "the validation and the test
+    split".
+
+    Ids are compared as text and as numbers: a spreadsheet makes 12 of 0012.
+    """
+    if both := in_both(first.patients, second.patients):
         raise DataError(
             f"{len(both)} patients are in {where}: {', '.join(both[:5])}",
-            hint="split by patient, and predict again",
+            hint="split by patient, and predict again; if they are others, give them ids that differ in more than "
+            "zeros and capitals",
+        )
+    if both := in_both(first.volumes, second.volumes):
+        raise DataError(
+            f"{len(both)} volumes are in {where}, under other patients: {', '.join(both[:5])}",
+            hint="a volume has one patient, and one id in all files: split by patient, and predict again; if they are "
+            "others, number them on from one file to the next",
         )
 
 

@@ -5,15 +5,16 @@ Two more columns are used where they are there: ``study`` and ``view`` (lcc, rml
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dbtssl.config import did_you_mean
+from dbtssl.data.csv_rows import csv_rows, finite
+from dbtssl.data.identifiers import refuse_two_spellings, refuse_two_studies
 from dbtssl.errors import DataError
 from dbtssl.evaluation.units import ScoreSet, codes, upper_sets
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 REQUIRED = ("volume", "patient", "label", "score")
 WORDS = ("normal", "actionable", "benign", "cancer", "abnormal")
 NUMBERS = {"0": "normal", "1": "abnormal"}
-SCALE = "docs/predictions.md: a score is any number that rises with suspicion"
+SCALE = "docs/predictions.md: a score is any number that rises with suspicion, with a decimal point"
+COLUMNS = "docs/predictions.md lists the columns"
+EXACT = 2**53  # up to here a float holds every integer
 LABELS = "a label is normal, actionable, benign, cancer or abnormal; 0 is normal and 1 abnormal"
+_INTEGER = re.compile(r"[+-]?\d+(?:\.0*)?", re.ASCII)
 _VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")
 
 
@@ -75,7 +79,8 @@ def read_volume_scores(path: Path, labels: Mapping[str, str] | None = None) -> V
     """
     needed = [name for name in REQUIRED if labels is None or name != "label"]
     rows: dict[str, tuple[str, str, str, str, float]] = {}
-    for where, row in read_csv(path, needed):
+    rounded = Rounded()
+    for row, where in csv_rows(path, needed, what="table of scores", hint=COLUMNS):
         volume, patient = row["volume"], row["patient"]
         if not (volume and patient):
             raise DataError(f"{where}: volume or patient is empty", hint="fill in both")
@@ -90,9 +95,13 @@ def read_volume_scores(path: Path, labels: Mapping[str, str] | None = None) -> V
         view = row.get("view", "").lower()
         if view and not _VIEW.match(view):
             raise DataError(f"{where}: view {view!r}", hint="expected lcc, rmlo, lmlo1 or the like")
-        rows[volume] = patient, row.get("study", ""), view, label, _score(row["score"], where)
+        score = parse_score(row["score"], where)
+        rounded.add(row["score"], score, where)
+        rows[volume] = patient, row.get("study", ""), view, label, score
     if not rows:
         raise DataError(f"{path}: no rows", hint=f"expected one row a volume: {','.join(REQUIRED)}")
+    refuse_two_spellings(rows, "volumes", str(path))
+    refuse_two_studies((row[:2] for row in rows.values()), str(path))
     ids = sorted(rows)
     patients, studies, views, found, scores = zip(*(rows[i] for i in ids), strict=True)
     return VolumeScores(tuple(ids), patients, studies, views, found, np.array(scores))
@@ -101,7 +110,7 @@ def read_volume_scores(path: Path, labels: Mapping[str, str] | None = None) -> V
 def read_labels(path: Path) -> dict[str, str]:
     """Volume to label, from a CSV file ``volume,label`` or a published table of labels of BCS-DBT."""
     out: dict[str, str] = {}
-    for where, row in read_csv(path, ()):
+    for row, where in csv_rows(path, (), what="table of labels", hint=COLUMNS):
         if {"PatientID", "StudyUID", "View", "Normal"} <= row.keys():
             volume = f"{row['PatientID']}_{row['StudyUID']}_{row['View'].lower()}"
             flags = {name: row.get(name.capitalize(), "") for name in WORDS[:4]}
@@ -129,46 +138,30 @@ def parse_label(text: str, where: str) -> str:
     return word
 
 
-def header(path: Path) -> list[str]:
-    """The names of the columns; `DataError` where the file is missing or no text."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            return [name.strip() for name in next(csv.reader(lines), [])]
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}", hint="check the path") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{path} cannot be read as CSV: {exc}", hint="give a text file") from None
-
-
-def read_csv(path: Path, needed: tuple[str, ...] | list[str]) -> list[tuple[str, dict[str, str]]]:
-    """Rows with the file and line they stand on, cells stripped; `DataError` where a column is missing."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, restval="")
-            names = [name.strip() for name in reader.fieldnames or () if name]
-            if missing := [name for name in needed if name not in names]:
-                raise DataError(
-                    f"{path}: missing columns {', '.join(missing)}; has {', '.join(names) or 'none'}",
-                    hint="docs/predictions.md lists the columns",
-                )
-            return [
-                (
-                    f"{path}, line {reader.line_num}",
-                    {k.strip(): (v or "").strip() for k, v in row.items() if k},
-                )
-                for row in reader
-            ]
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}", hint="check the path") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{path} cannot be read as CSV: {exc}", hint="give a text file") from None
-
-
-def _score(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{where}: score {text!r} is not a finite number", hint=SCALE)
+def parse_score(text: str, where: str, name: str = "score") -> float:
+    """The score in a cell; `DataError` for what is no finite number, and for an integer beyond 2^53."""
+    value = finite(text)
+    if value is None:
+        raise DataError(f"{where}: {name} {text!r} is not a finite number", hint=SCALE)
+    if _INTEGER.fullmatch(text) and abs(Decimal(text)) > EXACT:
+        raise DataError(
+            f"{where}: {name} {text} is an integer beyond 2^53: others near it would become the same number",
+            hint="divide all scores of all files by the same number, or give them as decimals",
+        )
     return value
+
+
+class Rounded:
+    """Refuses scores that differ in a file and are one floating-point number: a tie that the file does not have."""
+
+    def __init__(self) -> None:
+        self._seen: dict[float, tuple[str, str]] = {}
+
+    def add(self, text: str, value: float, where: str) -> None:
+        """Take the next score; `DataError` names both lines."""
+        other, place = self._seen.setdefault(value, (text, where))
+        if other != text and Decimal(other) != Decimal(text):
+            raise DataError(
+                f"{where}: score {text}, and {other} in {place}: one number in double precision",
+                hint="spread the scores: logits in place of probabilities near 0 or 1, or smaller numbers",
+            )

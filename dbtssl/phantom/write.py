@@ -1,8 +1,7 @@
 """A phantom cohort on disk: DICOM files in the classic layout, the three tables, and a note.
 
-Every file is written under a temporary name beside its own and renamed, the note `phantom.json`
-last: a file that is there is whole, a folder with the note is complete, and an interrupted run goes
-on where it stopped.
+Every file is written by `dbtssl.io`, the note `phantom.json` last: a file that is there is whole, a
+folder with the note is complete, and an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -22,6 +21,7 @@ from dbtssl.config import canonical_json
 from dbtssl.data.phantom_source import MARKER
 from dbtssl.data.workers import Interrupted, cores, each
 from dbtssl.errors import DataError
+from dbtssl.io import atomic_file, is_partial, remove_partial, rename, write_text
 from dbtssl.phantom.cohort import PlannedVolume, plan
 from dbtssl.phantom.config import FORMAT
 from dbtssl.phantom.dicom import write_dicom
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 NOTE = MARKER  # a complete cohort
 STARTED = "phantom.started.json"  # one being written
 LOCK = ".phantom.lock"
-PART = ".part"  # ending of a file that is being written
 WHAT = "this is a phantom: simulated breasts, no patient and no clinical data"
 LICENCE = "made by dbtssl; simulated data, free to use for any purpose"
 
@@ -70,7 +69,8 @@ def write_cohort(config: PhantomConfig, out: Path, jobs: int | None = None) -> N
 def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) -> None:
     volumes = plan(config)
     cohort = config.cohort
-    _write_text(out / STARTED, _text(note))
+    remove_partial(out, below=True)  # of a killed run
+    write_text(out / STARTED, _text(note))
     left = [v for v in volumes if not (out / classic_path(cohort, v)).exists()]
     patients = {name: tuple(group) for name, group in groupby(left, key=lambda v: v.patient)}
     with progress("phantom", len(volumes), "volumes") as ticker:
@@ -81,9 +81,9 @@ def _write(config: PhantomConfig, out: Path, note: dict[str, Any], jobs: int) ->
             for _, written in results:
                 ticker.advance(written)
     for name, text in tables(cohort, volumes).items():
-        _write_text(out / name, text)
-    _write_text(out / FILE, truth(config, volumes))
-    (out / STARTED).replace(out / NOTE)
+        write_text(out / name, text)
+    write_text(out / FILE, truth(config, volumes))
+    rename(out / STARTED, out / NOTE)
 
 
 def _write_volumes(
@@ -97,11 +97,10 @@ def _write_volumes(
         if stop():
             raise Interrupted
         path = out / classic_path(cohort, volume)
-        path.parent.mkdir(parents=True, exist_ok=True)
         pixels, _ = render(config, volume)
         if volume.rotated:
             pixels = np.ascontiguousarray(pixels[:, ::-1, ::-1])
-        with _renamed_into(path) as file:
+        with atomic_file(path) as file:
             write_dicom(file, pixels, volume, cohort)
     return len(volumes)
 
@@ -124,8 +123,7 @@ def _complete(out: Path, note: dict[str, Any]) -> bool:
         if (out / name).exists():
             _refuse_other(out, out / name, note)
             return name == NOTE
-    ours = {LOCK, STARTED + PART}  # a run killed before it wrote anything
-    if out.is_dir() and any(path.name not in ours for path in out.iterdir()):
+    if out.is_dir() and any(path.name != LOCK and not is_partial(path) for path in out.iterdir()):
         raise DataError(
             f"{out} is not empty and holds no phantom ({NOTE} is missing)",
             hint="name a new folder",
@@ -156,24 +154,6 @@ def _refuse_other(out: Path, path: Path, note: dict[str, Any]) -> None:
             f"{out} holds another phantom: {'; '.join(differs) or 'unknown keys'}",
             hint="name another folder, or ask for what it holds",
         )
-
-
-@contextmanager
-def _renamed_into(path: Path) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its name if all goes well, and is removed if not."""
-    temporary = path.with_name(path.name + PART)
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _write_text(path: Path, text: str) -> None:
-    with _renamed_into(path) as file:
-        file.write(text.encode())
 
 
 def _text(note: dict[str, Any]) -> str:

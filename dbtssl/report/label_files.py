@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.data.arrays import write_bytes
+from dbtssl.io import write_bytes
 from dbtssl.report.label_budgets import label_csv, label_json, label_markdown
 
 if TYPE_CHECKING:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbtssl.errors import DataError
+from dbtssl.io import write_bytes
 from dbtssl.report.json_ import table_json
 from dbtssl.report.latex import latex
 from dbtssl.report.markdown import markdown
@@ -18,6 +16,7 @@ from dbtssl.report.tidy import tidy_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dbtssl.report.table import Table
 
@@ -50,25 +49,11 @@ def write_table(table: Table, folder: Path) -> list[Path]:
         for form, (name, _) in FORMATS.items()
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_replace(folder / name, content) for name, content in contents.items()]
+        for name, content in contents.items():
+            write_bytes(folder / name, content)
     except OSError as exc:
         raise DataError(
             f"cannot write the table to {folder}: {exc.strerror or exc}",
             hint="make room, or choose another folder with --out",
         ) from None
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    return [folder / name for name in contents]

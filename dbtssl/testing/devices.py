@@ -18,6 +18,7 @@ import torch
 from torch import distributed
 
 from dbtssl.interfaces import Batch
+from dbtssl.io import write_text
 from dbtssl.testing.toy_objective import toy_batch, toy_objective
 from dbtssl.training.pairs import step_seed
 
@@ -56,7 +57,7 @@ def two_devices_against_one(
     count. As in a training, each device has random numbers of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    write_text(folder / "cases.json", json.dumps(cases))
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", __name__, str(folder), str(rank)],

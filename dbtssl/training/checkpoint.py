@@ -6,12 +6,12 @@ on the same file system.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dbtssl.errors import DbtsslError, system_error
+from dbtssl.io import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,20 +19,14 @@ if TYPE_CHECKING:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors and plain values) so that ``path`` is either the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with atomic_file(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as exc:  # torch hides a full disk in a RuntimeError
         raise DbtsslError(
             f"cannot write the checkpoint {path}: {exc}",
             hint="free some disk space and run the same command again; it goes on from the last checkpoint",
         ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from dbtssl.io import append_text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,8 +43,7 @@ class Means:
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
     """Add one line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
+    append_text(path, json.dumps(values) + "\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

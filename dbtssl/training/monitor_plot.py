@@ -6,7 +6,7 @@ import io
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from dbtssl.data.arrays import write_bytes
+from dbtssl.io import write_bytes
 from dbtssl.training.log import read_lines
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from dbtssl.benchmark.comparison import comparison_stage
 from dbtssl.benchmark.record import Record, RowRecord, StageRecord, write_record
 from dbtssl.benchmark.runs import Run
 from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.store import Stage, Store, write_atomic
+from dbtssl.benchmark.store import Stage, Store
 from dbtssl.config import result_fields, validate
 from dbtssl.evaluation.aggregators import Max, Mean
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.score import score
+from dbtssl.io import write_text
 
 SLICES = 6
 
@@ -77,7 +78,7 @@ def make_run(tmp_path, shared_store):
 
                 def evaluate(folder, tables=tables):
                     found = score(tables["test"], tables["val"], chosen, Mean(), Max())
-                    write_atomic(folder / "score.json", found.to_json())
+                    write_text(folder / "score.json", found.to_json())
 
                 label = f"{method}, seed {seed}"
                 key = {"strength": strength, "seed": seed, "n": test_patients}

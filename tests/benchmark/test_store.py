@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from dbtssl.benchmark.store import MANIFEST, Stage, Store, write_atomic
+from dbtssl.benchmark.store import MANIFEST, Stage, Store
 from dbtssl.errors import DataError
 
 
@@ -121,18 +121,46 @@ def test_a_damaged_result_is_refused(tmp_path, damage):
     assert "remove that folder" in caught.value.hint
 
 
-def test_write_atomic_keeps_the_old_file_when_the_disk_is_full(tmp_path, monkeypatch):
-    path = tmp_path / "table.json"
-    write_atomic(path, "old")
-
+def test_a_full_disk_leaves_no_result(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomic(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["table.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            Store(tmp_path).get(make_stage(write_ok))
+    assert Store(tmp_path).find(make_stage(write_ok)) is None
+    assert Store(tmp_path).get(make_stage(write_ok)).reused is False
+
+
+def test_results_are_on_the_disk_before_the_manifest_that_lists_them(tmp_path, monkeypatch):
+    """A stage may write as it likes, and append to its log: the manifest is the last to be written."""
+    synced, fsync = [], os.fsync
+
+    def spy(handle):
+        synced.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", spy)
+    folder = Store(tmp_path).get(make_stage(write_ok)).folder
+    order = [
+        folder / "out.txt",
+        folder / MANIFEST,
+        folder,
+        folder.parent,
+    ]  # the last for its own name
+    places = [synced.index(path.stat().st_ino) for path in order[:-1]]
+    places.append(len(synced) - 1 - synced[::-1].index(order[-1].stat().st_ino))
+    assert places == sorted(places)
+
+
+def test_what_a_killed_run_left_half_written_is_not_stored(tmp_path):
+    stage = make_stage(write_ok)
+    work = tmp_path / ".work" / f"{stage.name}-{stage.key}"
+    work.mkdir(parents=True)
+    (work / ".out.txt.host-1-00.partial").write_text("h")
+    folder = Store(tmp_path).get(stage).folder
+    assert sorted(p.name for p in folder.iterdir()) == ["log.jsonl", MANIFEST, "out.txt"]
 
 
 def _count(folder):
@@ -179,7 +207,7 @@ def test_a_stage_that_was_killed_before_its_last_step_is_not_run_again(tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dbtssl.benchmark.store._sync", dies)  # after the manifest is in place
+        patch.setattr("dbtssl.benchmark.store.rename", dies)  # after the manifest is in place
         with pytest.raises(KeyboardInterrupt):
             Store(tmp_path).get(make_stage(write_ok))
 

@@ -327,6 +327,25 @@ def test_a_box_may_have_a_label_of_its_own_and_a_slice_several(folder):
     ]
 
 
+@pytest.mark.parametrize("line", [1, 2])
+def test_a_row_that_is_there_twice_is_refused(folder, line):
+    """With its box, which would be two, or without."""
+    folder.rows.append(list(folder.rows[line]))
+    refused(folder.write(), rf"line 6: the slice and box of .*line {line + 1} once more")
+
+
+def test_a_patient_in_two_spellings_is_refused(folder):
+    folder.rows[1][1:3] = folder.rows[2][1:3] = folder.rows[3][1:3] = ["7", "S1"]
+    folder.rows[4][1:3] = ["007", "S9"]
+    refused(folder.write(), "patients '7' and '007' are one number written in two ways")
+
+
+@pytest.mark.parametrize("value", ["1_0", "nan", "1e9", "\u0663"])
+def test_a_side_that_is_no_number_is_refused(folder, value):
+    change(folder, 1, "width", value)
+    refused(folder.root, "line 2: a box of .* expected four numbers")
+
+
 def test_gaps_are_a_choice(folder):
     change(folder, 3, "slice", "40")
     raw = SliceFolder(gaps=True).volumes(folder.root)[1]

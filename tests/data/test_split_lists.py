@@ -158,6 +158,22 @@ def test_a_patient_in_two_parts_is_named(folder):
     assert "mend the lists" in error.value.hint
 
 
+@pytest.mark.parametrize(("one", "other"), [("7", "007"), ("7", "7.0"), ("P2", "p02")])
+def test_a_patient_in_two_parts_and_two_spellings_is_named(folder, one, other):
+    write(folder / "BCS-DBT_train_label_v2.csv", [line(one, "lmlo")])
+    write(folder / "BCS-DBT_val_label_v2.csv", [line(other, "lcc")])
+    with pytest.raises(DataError, match="1 patients are in two parts") as error:
+        read_lists(folder)
+    assert " or ".join(sorted([one, other])) + " (train and val)" in error.value.message
+
+
+def test_training_without_the_patients_of_the_lists_knows_other_spellings(folder):
+    """P2 of validation stays in the published training table as p02, unless ids are compared as numbers."""
+    write(folder / "BCS-DBT_val_label_v2.csv", [line("p02", "lcc")])
+    with pytest.raises(DataError, match="P2 or p02"):
+        read_lists(folder)
+
+
 def test_a_volume_in_two_parts_is_named(folder):
     write(folder / "BCS-DBT_test_label_v2.csv", [line("P3"), line("P1", label=3)])
     with pytest.raises(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dbtssl.data.records import Label
-from dbtssl.data.tables import Key, find_tables, read_tables, table_files
+from dbtssl.data.tables import Key, find_tables, read_files, read_tables, table_files
 from dbtssl.errors import DataError
 
 KEY = Key("P1", "S1", "lcc")
@@ -192,7 +192,7 @@ def test_a_key_listed_twice_is_refused(small_tree, table, kind):
 
 def test_a_short_row_is_refused(small_tree, table):
     edit(table("labels"), lambda rows: rows[1].__delitem__(slice(5, None)))
-    refused(small_tree.root, "expected one label of four")
+    refused(small_tree.root, "line 2: 5 cells, the header has 7; there is none for Benign, Cancer")
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,38 @@ def test_a_wrong_value_in_a_box_is_refused(small_tree, table, column, value, mat
 
 
 def test_boxes_of_a_volume_agree_on_its_slices(small_tree, table):
-    edit(table("boxes"), lambda rows: rows.append([*rows[1][:-1], "7"]))
+    edit(table("boxes"), lambda rows: rows.append([*rows[1][:4], "4", *rows[1][5:-1], "7"]))
     refused(small_tree.root, "line 5: VolumeSlices 7, an earlier row")
+
+
+@pytest.mark.parametrize("change", [{}, {"Subject": "7"}, {"X": "20.0"}])
+def test_a_box_that_is_there_twice_is_refused(small_tree, table, change):
+    """As after joining two copies of the table: the lesion would be counted, and missed, twice."""
+
+    def add(rows):
+        rows.append([change.get(n, v) for n, v in zip(rows[0], rows[1], strict=True)])
+
+    edit(table("boxes"), add)
+    refused(small_tree.root, "line 5: this box of volume P1/S1/lcc is in an earlier row as well")
+
+
+def test_two_boxes_on_one_slice_are_two(small_tree, table):
+    edit(table("boxes"), lambda rows: rows.append([*rows[1][:5], "24", *rows[1][6:]]))
+    assert [box.x for box in read_tables(small_tree.root).boxes[KEY]] == [20, 24]
+
+
+def test_a_decimal_comma_makes_no_other_box(small_tree, table):
+    edit(table("boxes"), lambda rows: rows[1].insert(6, "0"))
+    refused(small_tree.root, "line 2: 1. cells, the header has 1.")
+
+
+@pytest.mark.parametrize("ids", [("7", "S1", "07", "S1"), ("7", "2", "7", "2.0")])
+def test_an_id_in_two_spellings_is_refused(tmp_path, ids):
+    path = tmp_path / "labels.csv"
+    head = "PatientID,StudyUID,View,Normal,Actionable,Benign,Cancer"
+    path.write_text(f"{head}\n{ids[0]},{ids[1]},lcc,1,0,0,0\n{ids[2]},{ids[3]},rcc,1,0,0,0\n")
+    with pytest.raises(DataError, match="are one number written in two ways"):
+        read_files({"labels": [path], "boxes": [], "file-paths": []})
 
 
 def test_an_abnormal_volume_needs_a_box(small_tree, table):

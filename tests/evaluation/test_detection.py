@@ -144,3 +144,34 @@ def test_files_are_refused_in_words(tmp_path):
     detections.write_text("PatientID,View\n")
     with pytest.raises(DataError, match="missing columns StudyUID, X"):
         read_detections(detections)
+
+
+ONE = "P1,S1,lcc,520,20,530,20,20,2,0.5"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((ONE, ONE), r"line 3: the detection of .*line 2 once more"),
+        ((ONE, "P1,S1,LCC,520.0,20,530,20,20,2,0.50"), r"line 3: the detection of .*line 2 once"),
+        (("P1,S1,lcc,520,-20,530,20,20,2,0.5",), "line 2: Width -20 is negative"),
+        (("P1,S1,lcc,520,20,530,-20,20,2,0.5",), "line 2: Height -20 is negative"),
+        (("P1,S1,lcc,520,20,530,20,20,-2,0.5",), "line 2: Depth -2 is negative"),
+        (("P1,S1,lcc,1e999,20,530,20,20,2,0.5",), "line 2: X '1e999' is not a finite number"),
+        (("P1,S1,lcc,520,20,530,20,20,2,9007199254740993",), r"line 2: Score .* beyond 2\^53"),
+        (("P1,S1,lcc,520,0,20,530,20,20,2,0.5",), "line 2: 11 cells, the header has 10"),
+    ],
+)
+def test_a_row_that_would_be_another_detection(tmp_path, lines, message):
+    (tmp_path / "d.csv").write_text(HEADER + "\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=message) as error:
+        read_detections(tmp_path / "d.csv")
+    assert error.value.hint
+
+
+def test_detections_may_reach_out_of_the_image_and_share_a_place(tmp_path):
+    """Two of one place with two scores are two, as in the official code; a corner may lie outside."""
+    other = ONE.replace("0.5", "0.6").replace("520", "-5")
+    (tmp_path / "d.csv").write_text(HEADER + f"{ONE}\n{ONE.replace('0.5', '0.6')}\n{other}\n")
+    ((_, found),) = read_detections(tmp_path / "d.csv").items()
+    assert [(d.x, d.score) for d in found] == [(520, 0.5), (520, 0.6), (-5, 0.6)]

@@ -99,6 +99,78 @@ def test_a_wrong_cell(make_table, column, value, message):
         parse_predictions(table)
 
 
+def replaced(table, column, change, kind=None):
+    values = pa.array([change(v) for v in table[column].to_pylist()], type=kind)
+    return table.set_column(table.column_names.index(column), column, values)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("patient", lambda v: v + "\u200b", r"column patient: id .* invisible character U\+200B"),
+        ("volume", lambda v: "\xa0" + v, r"column volume: id .* invisible character U\+00A0"),
+        ("study", lambda v: v + "\n", r"column study: id .* invisible character U\+000A"),
+        ("patient", lambda v: " ", "column patient: an id is empty"),
+        (
+            "patient",
+            lambda v: {"P000": "7", "P001": "07"}[v],
+            "patients '7' and '07' are one number",
+        ),
+    ],
+)
+def test_an_id_that_is_not_what_it_seems(make_table, column, change, message):
+    with pytest.raises(DataError, match=message):
+        parse_predictions(replaced(make_table(patients=2, positives=1), column, change))
+
+
+def test_ids_may_be_whole_numbers_and_not_floats(make_table):
+    table = make_table(patients=2, positives=1)
+    number = replaced(table, "patient", lambda v: int(v[1:]), pa.int64())
+    assert parse_predictions(number).patients == ("0", "0", "1", "1")
+    with pytest.raises(DataError, match="column patient is double, expected text or whole numbers"):
+        parse_predictions(replaced(table, "patient", lambda v: float(v[1:]), pa.float64()))
+
+
+def test_integer_logits_that_no_float_holds(make_table):
+    table = make_table(patients=2, positives=1)
+    big = replaced(table, "logits", lambda v: [2**53 + 1] * len(v), pa.list_(pa.int64()))
+    with pytest.raises(DataError, match="column logits is list"):
+        parse_predictions(big)
+
+
+def test_a_column_that_is_there_twice(make_table):
+    table = make_table(patients=2, positives=1)
+    with pytest.raises(DataError, match="column logits is there twice"):
+        parse_predictions(table.append_column("logits", table["logits"]))
+
+
+def test_a_box_that_is_there_twice(make_table):
+    table = make_table(patients=2, positives=1)
+    box = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "label": 2, "distortion": False}
+    rows = [
+        [box | {"label": 2 + label % 2}] * (z == 0)
+        for z, label in zip(table["z"].to_pylist(), table["label"].to_pylist(), strict=True)
+    ]
+    rows = [
+        boxes if label >= 2 else []
+        for boxes, label in zip(rows, table["label"].to_pylist(), strict=True)
+    ]
+    once = table.append_column("boxes", pa.array(rows, TYPES["boxes"]))
+    assert {len(b) for b in parse_predictions(once).boxes} == {0, 1}
+    twice = table.append_column("boxes", pa.array([b * 2 for b in rows], TYPES["boxes"]))
+    with pytest.raises(DataError, match="a box is there twice"):
+        parse_predictions(twice)
+
+
+@pytest.mark.parametrize("column", ["patient", "volume"])
+def test_what_is_in_both_splits_in_another_spelling(make_table, column):
+    test, val = make_table(patients=6, positives=3), make_table(6, 3, prefix="V")
+    shared = {"patient": ("P001", "p1"), "volume": ("P001_S_lcc", "p01_s_lcc")}[column]
+    val = replaced(val, column, lambda v: shared[1] if v == shared[0].replace("P", "V") else v)
+    with pytest.raises(DataError, match=f"1 {column}s are in the validation and the test split"):
+        score(test, val, STRICT, Mean(), Max())
+
+
 def test_an_abnormal_slice_of_a_normal_volume(make_table):
     table = changed(make_table(patients=2, positives=1), "abnormal", -1, True)
     with pytest.raises(DataError, match="an abnormal slice in a volume that was not biopsied"):

@@ -102,6 +102,21 @@ def test_actionable_is_left_out_or_normal(tmp_path):
         ([("a", "p", 0, "inf")], "score 'inf' is not a finite number"),
         ([("a", "p", 0, "")], "score '' is not a finite number"),
         ([("a", "p", 0, "high")], "score 'high' is not a finite number"),
+        ([("a", "p", 0, '"0,5"')], "score '0,5' is not a finite number"),
+        ([("a", "p", 0, "1_000")], "score '1_000' is not a finite number"),
+        ([("a", "p", 0, "1e999")], "score '1e999' is not a finite number"),
+        ([("a", "p", 0, 2**53 + 1)], r"line 2: score 9007199254740993 is an integer beyond 2\^53"),
+        (
+            [("a", "p", 0, f"-{2**60}.0")],
+            r"score -1152921504606846976.0 is an integer beyond 2\^53",
+        ),
+        (
+            [("a", "p", 0, "0.99999999999999999999"), ("b", "p", 0, "1.0")],
+            "line 3: score 1.0, and 0.99999999999999999999 in .*line 2: one number in double precision",
+        ),
+        ([("a", "p", 0, "1e-400"), ("b", "p", 0, "0")], "line 3: score 0, and 1e-400 in "),
+        ([("a", "12", 0, 1), ("b", "0012", 0, 2)], "patients '12' and '0012' are one number"),
+        ([("7", "p", 0, 1), ("7.0", "p", 0, 2)], "volumes '7' and '7.0' are one number"),
         ([("a", "p", 2, 1)], r"line 2: unknown label '2'"),
         ([("a", "p", "canser", 1)], r"unknown label 'canser'\. Did you mean 'cancer'"),
         ([("a", "", 0, 1)], "volume or patient is empty"),
@@ -116,7 +131,7 @@ def test_a_bad_row(tmp_path, rows, message):
 @pytest.mark.parametrize("column", ["volume", "patient", "label", "score"])
 def test_a_missing_column(tmp_path, column):
     names = [n for n in ("volume", "patient", "label", "score") if n != column]
-    with pytest.raises(DataError, match=f"missing columns {column}; has {', '.join(names)}"):
+    with pytest.raises(DataError, match=f"missing columns {column}; found {', '.join(names)}"):
         read_volume_scores(write(tmp_path / "t.csv", [], ",".join(names)))
 
 
@@ -130,7 +145,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_volume_scores(tmp_path / "gone.csv")
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read as CSV"):
+    with pytest.raises(DataError, match="cannot be read as a table of scores: line 1 is not UTF-8"):
         read_volume_scores(tmp_path / "t.csv")
 
 
@@ -140,6 +155,48 @@ def test_a_patient_in_both_files(tmp_path):
         DataError, match="20 patients are in the validation and the test file: T0, T1"
     ):
         score_volumes(scores, scores, STRICT)
+
+
+def test_scores_that_doubles_hold_are_taken_as_they_are(tmp_path):
+    texts = ["9007199254740992", "-9007199254740992", "0.1", "0.10", "1e300", "123456789.123456789"]
+    path = write(tmp_path / "t.csv", [(f"v{i}", "p", 0, text) for i, text in enumerate(texts)])
+    assert read_volume_scores(path).scores.tolist() == [float(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("patient", "other"), [("7", "007"), ("7", "7.0"), ("P7", "p007"), ("S\u00e9b", "Se\u0301b")]
+)
+def test_a_patient_in_both_files_in_two_spellings(tmp_path, patient, other):
+    rows, of_val = many("T", 0), many("V", 1)
+    test = write(tmp_path / "t.csv", [*rows, ("x", patient, 0, 1)])
+    val = write(tmp_path / "v.csv", [*of_val, ("y", other, 0, 1)])
+    with pytest.raises(
+        DataError, match=r"1 patients are in the validation and the test file: .* \("
+    ):
+        score_volumes(read_volume_scores(test), read_volume_scores(val), STRICT)
+
+
+@pytest.mark.parametrize(("volume", "other"), [("x", "x"), ("0012", "12.0")])
+def test_a_volume_in_both_files_under_two_patients(tmp_path, volume, other):
+    test = write(tmp_path / "t.csv", [*many("T", 0), (volume, "T99", 0, 1)])
+    val = write(tmp_path / "v.csv", [*many("V", 1), (other, "V99", 0, 1)])
+    with pytest.raises(
+        DataError, match="1 volumes are in the validation and the test file"
+    ) as error:
+        score_volumes(read_volume_scores(test), read_volume_scores(val), STRICT)
+    assert other in error.value.message
+
+
+def test_decimal_commas_are_refused_and_points_are_right(tmp_path):
+    """As a table of probabilities comes out of a spreadsheet that writes commas: 0 and 824 for 0.824."""
+    rows = [(*row[:3], f"{1 / (1 + np.exp(-row[3])):.3f}") for row in many("T", 0)]
+    point = write(tmp_path / "point.csv", rows)
+    value = score_volumes(read_volume_scores(point), None, STRICT).rows[0].values["auc"].value
+    assert value == pytest.approx(roc_auc_score([r[2] for r in rows], [float(r[3]) for r in rows]))
+    comma = write(tmp_path / "comma.csv", [(*r[:3], r[3].replace(".", ",")) for r in rows])
+    with pytest.raises(DataError, match="line 2: 5 cells, the header has 4") as error:
+        read_volume_scores(comma)
+    assert "decimals with a point" in error.value.hint
 
 
 def test_labels_of_another_file(tmp_path):

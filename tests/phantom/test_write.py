@@ -15,6 +15,7 @@ import torch
 from pydicom.uid import UID, BreastTomosynthesisImageStorage, JPEG2000Lossless
 
 from dbtssl.errors import DataError
+from dbtssl.io import is_partial
 from dbtssl.phantom import write
 from dbtssl.phantom.cohort import plan
 from dbtssl.phantom.config import PhantomConfig
@@ -193,7 +194,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
 
 
 def test_a_run_killed_at_its_very_start_is_no_obstacle(folder, tmp_path):
-    (tmp_path / (write.STARTED + write.PART)).write_text("{")
+    (tmp_path / f".{write.STARTED}.host-1-00.partial").write_text("{")
     (tmp_path / write.LOCK).write_text("")
     write_cohort(CONFIG, tmp_path, jobs=1)
     assert files(tmp_path) == files(folder)
@@ -214,7 +215,7 @@ def test_a_full_disk_is_one_message_and_nothing_half_written(tmp_path, monkeypat
         write_cohort(CONFIG, out, jobs=1)
     assert "run the same command again" in caught.value.hint
     assert len(list(out.rglob("1-1.dcm"))) == 2
-    assert not list(out.rglob("*.part"))
+    assert not [path for path in out.rglob("*") if is_partial(path)]
     assert not (out / "phantom.json").exists()
 
 
