@@ -30,6 +30,7 @@ from dbtssl.evaluation.values import Score
 from dbtssl.interfaces import Reported
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
+from dbtssl.report.conditions import Conditions
 from dbtssl.report.table import Entry
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class RowRecord(Config):
     made_with: dict[str, str] = Field(
         default_factory=dict, description="versions and devices that its stages were made with"
     )
+    conditions: Conditions | None = Field(
+        default=None, description="fine-tuning, encoder and images; none in older records"
+    )
 
 
 class LabelRecord(Config):
@@ -106,6 +110,9 @@ class Record(Config):
     data: str = Field(description="content hash of the prepared data set")
     split: str = Field(description="hash of the split")
     notes: tuple[str, ...] = Field(default=(), description="what the split says of its lists")
+    told: tuple[str, ...] = Field(
+        default=(), description="what changes presets, and what methods bring that does not count"
+    )
     spec: dict[str, Any] = Field(description="the specification, resolved")
     stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
     rows: tuple[RowRecord, ...] = Field(description="rows of the table")
@@ -190,7 +197,13 @@ def record_table(record: Record, store: Store) -> Table:
     every = record.spec.get("predict", {}).get("every", 1)
     of_slices = (f"One slice in {every} of each volume was scored, of both classes alike.",)
     made = conditions_note({f"{r.method}, seed {r.seed}": r.made_with for r in record.rows})
-    told = (*of_labels, *(of_slices if every > 1 else ()), *of_split, *filter(None, [made]))
+    told = (
+        *record.told,
+        *of_labels,
+        *(of_slices if every > 1 else ()),
+        *of_split,
+        *filter(None, [made]),
+    )
     return replace(table, notes=(*table.notes, *told))
 
 
@@ -215,6 +228,7 @@ def _entry(row: RowRecord, store: Store) -> Entry:
         reported=row.reported,
         failure=row.failure,
         frozen=_frozen(row, store),
+        conditions=row.conditions,
     )
 
 

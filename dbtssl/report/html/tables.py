@@ -10,6 +10,7 @@ from dbtssl.evaluation.values import Value
 from dbtssl.report.audit import sentence
 from dbtssl.report.cells import clean, heading_text, interval_text, p_text, value_text
 from dbtssl.report.columns import DELTA, METHOD, own, shared, shown_columns
+from dbtssl.report.conditions import unlike_words
 from dbtssl.report.query import ON_SCREEN
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> HtmlCell:
     elif column.name.startswith(DELTA):
         d = row.differences.get(column.name.removeprefix(DELTA))
         if d is not None:
-            title = f"p {p_text(d.p_holm)}, Holm-corrected; {d.test}" if d.p_holm else d.reason
+            tested = f"p {p_text(d.p_holm)}, Holm-corrected; {d.test}" if d.p_holm else d.reason
+            other = unlike_words(row.unlike)
+            title = f"not of the method alone: {other}" if other else tested
     return HtmlCell(
         column.text(row),
         column.below(row),
