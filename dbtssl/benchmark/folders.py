@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
 
 GROWS = ("methods", "seeds")  # more of these are the same run, continued
-SEVERAL = "shares of the labels"
+TABLES, ONE, SEVERAL = "tables", "one", "one for each share of the labels"
 MANY = 6  # keys that the message names
 
 
@@ -69,7 +69,7 @@ def _differs(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, 
     """Keys whose values differ, with both values; rows, seeds and shares of the labels that are added do not count."""
     out: dict[str, str] = {}
     added = tuple(f"method.{name}." for name in set(asked["methods"]) - set(earlier["methods"]))
-    grows = (*GROWS, "labels") if earlier[SEVERAL] and asked[SEVERAL] else GROWS
+    grows = (*GROWS, "labels") if earlier[TABLES] == asked[TABLES] == SEVERAL else GROWS
     for key in dict.fromkeys((*earlier, *asked)):
         before, now = earlier.get(key), asked.get(key)
         if canonical_json(before) == canonical_json(now) or (added and key.startswith(added)):
@@ -111,12 +111,12 @@ def _settings(spec: Spec, *, several: bool) -> dict[str, Any]:
     """What decides a number, by dotted key; the title does not."""
     flat = dict(_flat(result_fields(spec)))
     flat.pop("title", None)
-    return flat | {SEVERAL: several}
+    return flat | {TABLES: SEVERAL if several else ONE}
 
 
 def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tables.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
