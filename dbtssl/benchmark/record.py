@@ -183,10 +183,13 @@ def recall(folder: Path, spec: Spec, store: Store) -> Record | None:
 
 def record_table(record: Record, store: Store) -> Table:
     """The table of a run, from its record and its score stages alone."""
+    entries = [_entry(row, store) for row in record.rows]
+    protocols = dict.fromkeys(entry.score.protocol for entry in entries if entry.score)
+    tuned = [note for rules in protocols for note in rules.fine_tuning_notes()]
     found = store.open("compare", record.comparison) if record.comparison else None
     table = build_table(
         record.title,
-        [_entry(row, store) for row in record.rows],
+        entries,
         phantom=record.phantom,
         evaluation_sets=NAMES,
         compared=read_comparison(found.folder).compared() if found else None,
@@ -199,6 +202,7 @@ def record_table(record: Record, store: Store) -> Table:
     made = conditions_note({f"{r.method}, seed {r.seed}": r.made_with for r in record.rows})
     told = (
         *record.told,
+        *tuned,
         *of_labels,
         *(of_slices if every > 1 else ()),
         *of_split,

@@ -14,7 +14,7 @@ from dbtssl.benchmark.dataset import published_subset
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import backbone_key, fine_tuned
 from dbtssl.benchmark.store import Stage, write_atomic
-from dbtssl.config import digest, result_fields
+from dbtssl.config import digest
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
@@ -127,7 +127,7 @@ def score_stage(
         label=stage_label(ctx.spec, f"{row.name}, seed {seed}"),
         version=SCORE_VERSION,
         config={
-            "protocol": result_fields(chosen),
+            "protocol": chosen.rules,
             "aggregators": {
                 "patch": patch.key(),
                 "slice": slice_.key(),

@@ -88,6 +88,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
 def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None) -> Stage:
     """From encoder and labelled patients to a patch classifier, chosen on validation."""
     budget = ctx.budget(seed)
+    as_released = ctx.spec.rules.fine_tuning == "as-released"
 
     def run(folder: Path) -> None:
         encoder = start_encoder(row, seed, pretrained)
@@ -96,8 +97,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             finetuner = row.finetuner.build()
         classifier = finetuner.fit(
             encoder,
-            ctx.labelled(budget.volumes),
-            ctx.labelled(ctx.data.split.val),
+            ctx.labelled(ctx.fine_tuned_on("train", budget.volumes)),
+            ctx.labelled(ctx.fine_tuned_on("val", ctx.data.split.val)),
             Run(
                 seed=seed,
                 patches=ctx.rule,
@@ -105,6 +106,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
                 accelerator=ctx.spec.run.accelerator,
                 workers=ctx.spec.run.workers,
                 head=head,
+                as_released=as_released,
             ),
         )
         _save(classifier, folder / CLASSIFIER)
@@ -120,7 +122,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             "labels": ctx.label_key(),
             "seed": seed,
         }
-        | ({"labelled": budget.digest} if budget.digest else {}),
+        | ({"labelled": budget.digest} if budget.digest else {})
+        | ({"fine_tuning": "as-released"} if as_released else {}),
         parents=ctx.data.key() | ({"pretrain": pretrained.content} if pretrained else {}),
         outputs=(CLASSIFIER,),
         run=run,

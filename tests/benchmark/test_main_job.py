@@ -314,7 +314,15 @@ def test_as_published_is_a_diagnostic_that_is_not_ranked(out):
         assert score.inference == "oracle"
         assert all(r.diagnostic for r in score.rows)
         assert {r.threshold for r in score.rows if r.level == "slice" and r.kind == "method"} == {0}
-    assert "DIAGNOSTIC, NEVER RANKED" in (out / "published" / "table.md").read_text()
+    text = (out / "published" / "table.md").read_text()
+    assert "DIAGNOSTIC, NEVER RANKED" in text
+    assert "Fine-tuning as released: it sees 24.2 % of the normal training" in text
+    assert text.count("Not as released: ") == 12
+    assert "Not as released" not in (out / "smoke" / "table.md").read_text()
+    tuned, ours = (
+        open_run(out / x).record.rows[0].stages["finetune"] for x in ("published", "smoke")
+    )
+    assert tuned != ours
     ranked = {cell["rank"] for row in rows(out) for cell in row["cells"].values()}
     assert ranked == {"", "best", "second"}
 
