@@ -32,7 +32,7 @@ class PatchClassifier(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         if init == "torch":
             for parameter in self.head.parameters():
-                bound = encoder.num_features**-0.5
+                bound = self.head.in_features**-0.5
                 two = torch.empty(2, *parameter.shape).uniform_(-bound, bound, generator=generator)
                 parameter.data.copy_(two[1] - two[0])
             return

@@ -186,12 +186,12 @@ def test_other_settings_of_the_same_name_keep_the_first_table(out, capsys):
 def test_the_page_of_fewer_rows_does_not_stay_beside_the_table_of_more(out, capsys):
     args = ("benchmark", SMOKE, "--out", out, "--set", "name=grows")
     assert call(*args, "--set", 'methods=["random-init"]') == 0
-    assert "moco-v2, seed 0" not in (out / "grows" / "report.html").read_text()
-    methods = 'methods=["random-init", "moco-v2"]'
+    assert "sift-dbt, seed 0" not in (out / "grows" / "report.html").read_text()
+    methods = 'methods=["random-init", "sift-dbt"]'
     assert call(*args, "--set", methods) == 0
     assert "other settings" not in capsys.readouterr().err
-    assert "moco-v2, seed 0" in (out / "grows" / "report.html").read_text()
-    assert [p.name for p in (out / "grows" / "monitors").iterdir()] == ["moco-v2-seed-0.png"]
+    assert "sift-dbt, seed 0" in (out / "grows" / "report.html").read_text()
+    assert [p.name for p in (out / "grows" / "monitors").iterdir()] == ["sift-dbt-seed-0.png"]
     assert not (out / "grows-2").exists()
 
 
