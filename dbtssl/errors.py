@@ -7,12 +7,14 @@ class DbtsslError(Exception):
     """Something the user can mend; the command line prints it without a traceback, exit code 2.
 
     ``message`` says what is wrong, where, what was found and what was expected; ``hint`` is the next step.
+    ``component`` is the kind of the component that it was raised by or about, empty where it is of none.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.component = ""
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message

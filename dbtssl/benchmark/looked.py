@@ -41,7 +41,11 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     seed = method.seeds[0]
     row = next(r for r in run.record.rows if (r.method, r.seed) == (method.name, seed.seed))
     units = run.units(row)
-    predictions, (slices, volumes) = units.predictions, units.sets[:2]
+    predictions, slices = units.predictions, units.sets[0]
+    volumes = next((s for s in units.sets if s.level == "volume"), None)
+    if volumes is None:
+        missing = f"No volume of {method.name} has a score, so none is shown."
+        return Looked(method.name, seed.seed, missing=missing)
     threshold = seed.rows["volume"].threshold if "volume" in seed.rows else None
     order = _order(predictions, volumes.scores, threshold)
     profiles = tuple(_profile(predictions, slices.scores, found) for found in _first(order, STRIPS))

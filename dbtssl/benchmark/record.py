@@ -26,11 +26,12 @@ from dbtssl.config import Config, digest, result_fields
 from dbtssl.errors import DataError, PluginError
 from dbtssl.evaluation.evaluation_sets import NAMES
 from dbtssl.evaluation.frozen import FrozenTasks
-from dbtssl.evaluation.values import Score
-from dbtssl.interfaces import Reported
+from dbtssl.evaluation.values import Missing, Score
+from dbtssl.interfaces import Level, Reported
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
 from dbtssl.report.conditions import Conditions
+from dbtssl.report.notes import of_levels, with_hint
 from dbtssl.report.table import Entry
 
 if TYPE_CHECKING:
@@ -76,6 +77,13 @@ class RowRecord(Config):
     )
     conditions: Conditions | None = Field(
         default=None, description="fine-tuning, encoder and images; none in older records"
+    )
+    hint: str = Field(default="", description="what to do about the failure")
+    warnings: tuple[str, ...] = Field(
+        default=(), description="what the row's stages found that does not stop it"
+    )
+    missing: dict[Level, Missing] = Field(
+        default_factory=dict, description="levels without a score, and why"
     )
 
 
@@ -128,8 +136,15 @@ class Record(Config):
 
     @property
     def failures(self) -> dict[str, str]:
-        """Row and seed to the reason why it has no score."""
-        return {f"{r.method}, seed {r.seed}": r.failure for r in self.rows if r.failure}
+        """Row and seed, and the level where it is not all, to the reason why there is no score, with the next step."""
+        found = {}
+        for r in self.rows:
+            name = f"{r.method}, seed {r.seed}"
+            if r.failure:
+                found[name] = with_hint(r.failure, r.hint)
+            told = {level: with_hint(why.reason, why.hint) for level, why in r.missing.items()}
+            found |= {f"{name} ({levels})": why for levels, why in of_levels(told).items()}
+        return found
 
 
 def request_digest(spec: Spec) -> str:
@@ -231,6 +246,9 @@ def _entry(row: RowRecord, store: Store) -> Entry:
         epochs_planned=row.epochs_planned,
         reported=row.reported,
         failure=row.failure,
+        hint=row.hint,
+        warnings=row.warnings,
+        missing={level: with_hint(why.reason, why.hint) for level, why in row.missing.items()},
         frozen=_frozen(row, store),
         conditions=row.conditions,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from dbtssl.benchmark.record import (
     record_table,
     write_record,
 )
+from dbtssl.benchmark.rows import BrokenRow
 from dbtssl.benchmark.runs import PAGE, Run
 from dbtssl.benchmark.store import Store
 from dbtssl.config import result_fields
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
     from dbtssl.benchmark.run import Outcome, Scored
     from dbtssl.benchmark.spec import Spec
+
+OF_LEVELS = re.compile(
+    r" \([a-z, ]+ level\)$"
+)  # the end of a failure's name that is not of a whole row
 
 
 def benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Record:
@@ -99,12 +105,12 @@ def keep(
 
 
 def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | None) -> None:
-    """`PluginError` where some of the ``rows`` failed; ``failures`` says which and why."""
+    """`PluginError` where some of the ``rows`` failed, whole or in some levels; ``failures`` says which and why."""
     if failures:
         lines = "\n".join(f"  {name}: {why}" for name, why in failures.items())
         raise PluginError(
-            f"{len(failures)} of {rows} rows failed:\n{lines}",
-            hint="the other rows are kept; mend the cause and run again, --debug shows the first traceback",
+            f"{len({OF_LEVELS.sub('', name) for name in failures})} of {rows} rows failed:\n{lines}",
+            hint="the other rows are kept; put it right and run again, --debug shows the first traceback",
         ) from error
 
 
@@ -121,7 +127,14 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
         rows=tuple(_row(spec, scored, store, len(data.split.train)) for scored in outcome.scored),
-        told=tuple(dict.fromkeys(said for x in outcome.scored for said in x.row.told)),
+        told=tuple(
+            dict.fromkeys(
+                said
+                for x in outcome.scored
+                if not isinstance(x.row, BrokenRow)
+                for said in x.row.told
+            )
+        ),
         labels=LabelRecord(
             share=spec.share,
             abnormal=budget.abnormal,
@@ -135,19 +148,22 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
 
 
 def _row(spec: Spec, scored: Scored, store: Store, volumes: int) -> RowRecord:
-    row = scored.row
+    row, error = scored.row, scored.error
     return RowRecord(
         method=row.name,
         backbone=row.backbone.name,
-        finetuner=getattr(row.finetuner.config, "strategy", row.finetuner.name),
+        finetuner=row.finetuning,
         seed=scored.seed,
         epochs_done=scored.epochs,
         epochs_planned=row.planned_epochs,
-        reported=row.method.reported,
+        reported=row.reported,
         score=scored.score,
         stages=dict(scored.stages),
-        failure=scored.failure,
-        components=components(spec, row),
+        failure="" if error is None else error.message or type(error).__name__,
+        hint="" if error is None else error.hint,
+        warnings=scored.warnings,
+        missing=dict(scored.missing),
+        components=() if isinstance(row, BrokenRow) else components(spec, row),
         made_with=made_with(store, scored.stages),
-        conditions=conditions(row, volumes),
+        conditions=None if isinstance(row, BrokenRow) else conditions(row, volumes),
     )

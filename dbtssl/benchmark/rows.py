@@ -11,6 +11,7 @@ from dbtssl.benchmark.initial import initial
 from dbtssl.benchmark.layers import Layers
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError, PluginError
+from dbtssl.evaluation.asked import broken_promise
 from dbtssl.interfaces.abilities import Trainable, able
 from dbtssl.plugins.registry import registry
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.initial import Initial
     from dbtssl.benchmark.spec import BackboneSpec, RowSpec, Spec
     from dbtssl.evaluation.protocol import Protocol
-    from dbtssl.interfaces import Level, Method
+    from dbtssl.interfaces import Level, Method, Reported
     from dbtssl.interfaces.schedule import PretrainConfig
 
 
@@ -72,23 +73,51 @@ class Row:
     """What changes its preset, and what its method brings that does not count."""
 
     @property
+    def finetuning(self) -> str:
+        """The strategy of the fine-tuner, or its name."""
+        return str(getattr(self.finetuner.config, "strategy", self.finetuner.name))
+
+    @property
+    def reported(self) -> tuple[Reported, ...]:
+        """The paper's own rows."""
+        return self.method.reported
+
+    @property
     def planned_epochs(self) -> int | None:
         """Pretraining epochs of the method's paper, or of the row's preset."""
         return _planned(self.method, self.preset).get("epochs")
 
 
 @dataclass(frozen=True)
+class BrokenRow:
+    """A row whose plugin cannot be used, which was found before any work; the others go on."""
+
+    name: str
+    backbone: BackboneSpec
+    error: DbtsslError
+    finetuning: str = ""
+    reported: tuple[Reported, ...] = ()
+    planned_epochs: int | None = None
+
+
+@dataclass(frozen=True)
 class Resolved:
-    """Everything that a specification names, found and checked."""
+    """Everything that a specification names, found and checked. ``broken`` are rows that cannot be run."""
 
     rows: tuple[Row, ...]
+    broken: tuple[BrokenRow, ...]
     patch: Part
     slice: Part
     protocol: Protocol
 
 
 def resolve(spec: Spec) -> Resolved:
-    """Check everything that ``spec`` names before any work is done; all errors in one `ConfigError`."""
+    """Check everything that ``spec`` names before any work is done; all errors in one `ConfigError`.
+
+    A row that fails for its plugin alone (a `PluginError`) is broken and stops no other, unless all rows are. A
+    mistake of the specification stops everything.
+    """
+    from dbtssl.benchmark.networks import check_networks
     from dbtssl.data.prepare import PrepareConfig
     from dbtssl.phantom.config import PhantomConfig
 
@@ -101,9 +130,16 @@ def resolve(spec: Spec) -> Resolved:
             errors.append(exc)
             return None
 
-    rows = [
-        attempt(partial(_row, name, spec.method.get(name), spec, attempt)) for name in spec.methods
-    ]
+    rows: list[Row] = []
+    broken: list[BrokenRow] = []
+    for name in spec.methods:
+        made, faults = _attempted(name, spec)
+        if made is not None and not faults:
+            rows.append(made)
+        elif all(isinstance(exc, PluginError) for exc in faults):
+            broken.append(_broken(name, spec, faults))
+        else:
+            errors += faults
     parts = {place: attempt(partial(aggregator, spec, place)) for place in AGGREGATORS}
     chosen = attempt(lambda: spec.rules)
     if chosen is not None and chosen.diagnostic:
@@ -115,15 +151,44 @@ def resolve(spec: Spec) -> Resolved:
     attempt(spec.monitor.check)
     attempt(partial(check_density, spec))
     attempt(lambda: validate(PhantomConfig, spec.data.phantom, "data.phantom"))
-    if not errors:
-        for row in rows:
-            attempt(partial(check_networks, row, spec.predict.patch_size))
+    for row in rows if not errors else ():
+        try:
+            check_networks(row, spec.predict.patch_size)
+        except PluginError as exc:
+            broken.append(_broken(row.name, spec, [exc]))
+        except DbtsslError as exc:
+            errors.append(exc)
+    if len(broken) == len(spec.methods):
+        errors += [row.error for row in broken]
     if len(errors) == 1:
         raise errors[0]
     if errors:
         messages = dict.fromkeys(exc.message for exc in errors)
         raise ConfigError("\n".join(messages), hint=errors[0].hint)
-    return Resolved(tuple(rows), parts["patch"], parts["slice"], chosen)
+    whole = [row for row in rows if row.name not in {x.name for x in broken}]
+    return Resolved(tuple(whole), tuple(broken), parts["patch"], parts["slice"], chosen)
+
+
+def _attempted(name: str, spec: Spec) -> tuple[Row | None, list[DbtsslError]]:
+    """A row, and all that is wrong with it."""
+    faults: list[DbtsslError] = []
+
+    def attempt(make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except DbtsslError as exc:
+            faults.append(exc)
+            return None
+
+    return attempt(partial(_row, name, spec.method.get(name), spec, attempt)), faults
+
+
+def _broken(name: str, spec: Spec, faults: list[DbtsslError]) -> BrokenRow:
+    own = spec.method.get(name)
+    messages = "; ".join(dict.fromkeys(exc.message for exc in faults))
+    error = PluginError(messages, hint=faults[0].hint)
+    error.__cause__ = faults[0]
+    return BrokenRow(name, (own.backbone if own else None) or spec.backbone, error)
 
 
 def aggregator(spec: Spec, place: Place) -> Part:
@@ -136,6 +201,9 @@ def aggregator(spec: Spec, place: Place) -> Part:
         f"aggregate.options.{place}",
     )
     cls = registry().load("aggregator", name)
+    if wrong := broken_promise(cls):
+        component = registry().component("aggregator", name)
+        raise PluginError(f"aggregate.{place}: {component}: {wrong[0]}", hint=wrong[1])
     if cls.level not in ("any", AGGREGATORS[place]):
         raise ConfigError(
             f"aggregate.{place}: aggregator {name!r} works at level {cls.level}, not {AGGREGATORS[place]}",
@@ -157,41 +225,24 @@ def _refuse_grid(spec: Spec) -> None:
         )
 
 
-def check_networks(row: Row, patch_size: int) -> None:
-    """Build the row's networks and show the encoder an image of every size that it will meet."""
-    import torch
-
-    from dbtssl.nn.backbones import create_encoder
-
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        encoder = create_encoder(row.backbone.name, **row.backbone.args).eval()
-        shapes = {(patch_size, patch_size)}
-        if row.objective is not None:
-            shapes |= {view.crop.shape for view in row.objective.build(encoder).views}
-        for rows, columns in sorted(shapes):
-            try:
-                encoder(torch.zeros(2, 1, rows, columns))
-            except DbtsslError:
-                raise
-            except Exception as exc:
-                raise ConfigError(
-                    f"row {row.name!r}: backbone {row.backbone.name!r} cannot take images of "
-                    f"{rows} x {columns} pixels: {type(exc).__name__}: {exc}",
-                    hint="change the crop or patch size, or backbone.args",
-                ) from exc
+def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
+    cls = _load(kind, name)
+    return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
 
 
-def _loaded(kind: str, name: str, asked_by: str) -> Any:
-    """The component's class; the message of a fault says which row and method ask for it."""
+def _load(kind: str, name: str, asked_by: str = "") -> Any:
+    """The target, named with who asks for it if it is not there.
+
+    A name that nobody knows is a mistake of the specification, unless a plugin failed to load.
+    """
+    unknown = name not in registry().names(kind)
     try:
         return registry().load(kind, name)
     except PluginError as exc:
-        raise PluginError(f"{asked_by}: {exc.message}", hint=exc.hint) from exc
-
-
-def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
-    cls = registry().load(kind, name)
-    return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
+        message = f"{asked_by}: {exc.message}" if asked_by else exc.message
+        if unknown and all(plugin.status != "failed" for plugin in registry().plugins):
+            raise ConfigError(message, hint=exc.hint) from None
+        raise PluginError(message, hint=exc.hint) from exc
 
 
 def _row(
@@ -204,10 +255,7 @@ def _row(
 
     method_name = (row.method if row else "") or name
     asked_by = f"row {name!r}, method {method_name!r}"
-    try:
-        method: Method = registry().load("method", method_name)
-    except PluginError as exc:
-        raise PluginError(f"row {name!r}: {exc.message}", hint=exc.hint) from exc
+    method: Method = _load("method", method_name, f"row {name!r}")
     preset_name = row.preset if row else ""
     preset = _preset(method_name, method, preset_name)
 
@@ -215,7 +263,7 @@ def _row(
 
     def part(kind: str, what: str, keys: Callable[[type[Config]], dict[str, Any]], by: str) -> Part:
         where = f"{name}: {kind}.{what}"
-        return _part(kind, what, keys(_loaded(kind, what, by).Config), where)
+        return _part(kind, what, keys(_load(kind, what, by).Config), where)
 
     objective = sampler = pretrain = None
     if method.objective is not None:
@@ -239,9 +287,7 @@ def _row(
             raise ConfigError(f"method {method_name!r} has an objective and no sampler")
 
         def pair_keys(config: type[Config]) -> dict[str, Any]:
-            if (
-                sampler_name != method.sampler
-            ):  # the method's and the preset's are of another Config
+            if sampler_name != method.sampler:  # those of method and preset are of another Config
                 return row.sampler if row else {}
             return layers.merged("sampler", method.sampler_config, {}, "sampler", config)
 

@@ -12,20 +12,26 @@ from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.density import open_density
 from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.networks import check_patch_size
 from dbtssl.benchmark.record import request_digest
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.scoring import predict_stage, score_stage
+from dbtssl.benchmark.row_warnings import read_warnings
+from dbtssl.benchmark.rows import BrokenRow, resolve
+from dbtssl.benchmark.scoring import predict_stage, read_score, score_stage
 from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.benchmark.store import Output, Stage, Store
 from dbtssl.benchmark.tasks import FEATURES, TASKS, features_stage, tasks_stage
-from dbtssl.errors import DbtsslError, PluginError, TrainingError
+from dbtssl.benchmark.told import failure, levels
+from dbtssl.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dbtssl.benchmark.rows import Resolved, Row
     from dbtssl.benchmark.spec import Spec
+    from dbtssl.errors import DbtsslError
+    from dbtssl.evaluation.values import Missing
+    from dbtssl.interfaces import Level
 
 
 @dataclass(frozen=True)
@@ -41,19 +47,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """A row and a seed with the key of its score stage; ``failure`` says why there is none.
+    """A row and a seed with the key of its score stage; ``error`` says why there is none.
 
-    ``stages`` maps the stages before it (pretrain, finetune, predict) to their keys; of a row that failed those that
-    were done.
+    ``warnings`` are what its stages found, ``missing`` the levels that have no score. ``stages`` maps the stages before
+    it (pretrain, finetune, predict) to their keys; of a row that failed those that were done.
     """
 
-    row: Row
+    row: Row | BrokenRow
     seed: int
     score: str = ""
     stages: Mapping[str, str] = field(default_factory=dict)
     epochs: int | None = None
-    failure: str = ""
-    error: Exception | None = None
+    warnings: tuple[str, ...] = ()
+    missing: Mapping[Level, Missing] = field(default_factory=dict)
+    error: DbtsslError | None = None
 
 
 @dataclass
@@ -121,10 +128,15 @@ def run_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Outcome:
     if strict:  # by now the images are known
         volumes = len(data.split.train)
         refuse_unlike({row.name: conditions(row, volumes) for row in resolved.rows})
+    check_patch_size(spec, data)
     ctx = Context(spec, data, open_density(spec, data))
+    for broken in resolved.broken:
+        say(f"row {broken.name} cannot be run, the others go on: {broken.error.message}")
+    rows: dict[str, Row | BrokenRow] = {row.name: row for row in resolved.rows}
+    rows |= {row.name: row for row in resolved.broken}
     scored = tuple(
-        _guarded(row, seed, partial(_row, executor, ctx, row, seed, resolved))
-        for row in resolved.rows
+        _guarded(executor, ctx, rows[name], seed, resolved)
+        for name in spec.methods
         for seed in spec.seeds
     )
     comparison = _compare(executor, spec, scored)
@@ -134,10 +146,15 @@ def run_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Outcome:
 
 
 def plan_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> list[Line]:
-    """What a run would do, stage by stage, for every share of the labels; nothing is made."""
+    """What a run would do, stage by stage, for every share of the labels; nothing is made.
+
+    Rows that cannot be run are said and have no stage.
+    """
     resolved = resolve(spec)
     if strict:
         refuse_unlike({row.name: conditions(row) for row in resolved.rows})
+    for row in resolved.broken:
+        say(f"row {row.name} cannot be run: {row.error.message}")
     executor = Executor(Store(out / "store"), dry=True)
     if must_make_phantom(spec):
         executor.later("phantom", spec.data.source)
@@ -145,6 +162,8 @@ def plan_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> list[Line]
         data = None
     else:
         data = open_data(spec, executor.get)
+        if data is not None:
+            check_patch_size(spec, data)
     for share in spec.labels:
         _plan(executor, spec.model_copy(update={"labels": (share,)}), data, resolved)
     return executor.lines
@@ -206,8 +225,10 @@ def _row(
         later("score")
         return Scored(row, seed)
     stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
-    executor.get(stage)
-    return Scored(row, seed, stage.key, keys, epochs)
+    scored = executor.get(stage)
+    missing = {} if scored is None else levels(ctx.spec, row, read_score(scored.folder).missing)
+    found = [w for part in (pretrained, finetuned, predicted) if part for w in read_warnings(part)]
+    return Scored(row, seed, stage.key, keys, epochs, tuple(found), missing)
 
 
 def _after(spec: Spec) -> tuple[str, ...]:
@@ -238,14 +259,17 @@ def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
     return stage.key
 
 
-def _guarded(row: Row, seed: int, work: Callable[[dict[str, str]], Scored]) -> Scored:
-    """A method that fails becomes a row that says so, and keeps what was done; bad data and a full disk end the run."""
+def _guarded(
+    executor: Executor, ctx: Context, row: Row | BrokenRow, seed: int, resolved: Resolved
+) -> Scored:
+    """A method that fails becomes a row that says so, and keeps what was done; bad data and a full disk end the run.
+
+    A plugin that leaves the interpreter (``sys.exit``) fails its row; an interrupt ends the run.
+    """
+    if isinstance(row, BrokenRow):
+        return Scored(row, seed, error=row.error)
     done: dict[str, str] = {}
     try:
-        return work(done)
-    except (PluginError, TrainingError) as exc:
-        return Scored(row, seed, stages=done, failure=exc.message, error=exc)
-    except (DbtsslError, OSError):
-        raise
-    except Exception as exc:
-        return Scored(row, seed, stages=done, failure=f"{type(exc).__name__}: {exc}", error=exc)
+        return _row(executor, ctx, row, seed, resolved, done)
+    except (Exception, SystemExit) as exc:
+        return Scored(row, seed, stages=done, error=failure(ctx.spec, row, exc))

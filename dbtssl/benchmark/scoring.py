@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.dataset import published_subset
+from dbtssl.benchmark.row_warnings import WARNINGS, write_warnings
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import backbone_key, fine_tuned
 from dbtssl.benchmark.store import Stage, write_atomic
@@ -18,7 +19,9 @@ from dbtssl.config import digest
 from dbtssl.data.arrays import write_bytes
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
+from dbtssl.evaluation.values import Score
 from dbtssl.interfaces.abilities import Trainable, able
+from dbtssl.interfaces.boundary import marked
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.store import Output
     from dbtssl.inference.predict import FeaturesOf, Inference
 
-PREDICT_VERSION, SCORE_VERSION = 2, 6
+PREDICT_VERSION, SCORE_VERSION = 3, 7
 LEARNED = "aggregators.safetensors"
 
 
@@ -44,6 +47,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
 
     def run(folder: Path) -> None:
         from dbtssl.inference.predict import predict
+        from dbtssl.inference.reloaded import like_probabilities
 
         classifier = fine_tuned(row, seed, finetuned.folder)
         for name in names:
@@ -61,10 +65,13 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
                 accelerator=ctx.spec.run.accelerator,
                 what=f"predict {row.name} {name}",
             )
-            _refuse_not_finite(table, row.name, name)
+            _refuse_not_finite(table, name)
             buffer = pa.BufferOutputStream()
             pq.write_table(table, buffer, compression="zstd")
             write_bytes(path, buffer.getvalue().to_pybytes())
+        logits = pq.read_table(folder / "val.parquet", columns=["logits"])["logits"]
+        values = pc.list_flatten(logits).to_numpy()
+        write_warnings(folder, [like_probabilities(values)])
 
     return Stage(
         name="predict",
@@ -80,7 +87,7 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
         }
         | ({"labelled": budget.digest} if learns and budget.digest else {}),
         parents=ctx.data.key() | {"finetune": finetuned.content},
-        outputs=tuple(f"{name}.parquet" for name in names),
+        outputs=(*(f"{name}.parquet" for name in names), WARNINGS),
         run=run,
     )
 
@@ -119,6 +126,7 @@ def score_stage(
             breast_aggregator=breast.build(),
             patient_aggregator=patient.build(),
             subsets=subsets,
+            go_on=True,
         )
         write_atomic(folder / "score.json", result.to_json())
 
@@ -140,6 +148,11 @@ def score_stage(
         outputs=("score.json", LEARNED) if learns else ("score.json",),
         run=run,
     )
+
+
+def read_score(folder: Path) -> Score:
+    """What a score stage left in ``folder``."""
+    return Score.from_json((folder / "score.json").read_text(encoding="utf-8"))
 
 
 def _where(spec: Spec) -> dict[str, Any]:
@@ -174,11 +187,12 @@ def _subsets(ctx: Context) -> dict[str, frozenset[str]]:
     return {SUB5: subset} if subset and subset <= test else {}
 
 
-def _refuse_not_finite(table: pa.Table, row: str, split: str) -> None:
+def _refuse_not_finite(table: pa.Table, split: str) -> None:
     for name in {"logits", "features"} & set(table.column_names):
         values = pc.list_flatten(table[name]).to_numpy()
         if not np.isfinite(values).all():
-            raise TrainingError(
-                f"row {row!r}: {name} of the {split} split are not all finite numbers",
+            error = TrainingError(
+                f"{name} of the {split} split are not all finite numbers",
                 hint="lower the learning rate of finetune",
             )
+            raise marked(error, "finetuner")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dbtssl.benchmark.context import stage_label
+from dbtssl.benchmark.row_warnings import WARNINGS, write_warnings
 from dbtssl.benchmark.store import Stage, write_atomic
 from dbtssl.config import result_fields
 from dbtssl.data.arrays import write_bytes
-from dbtssl.errors import PluginError
 from dbtssl.interfaces import BuildsClassifier, HasHead, HasPlace, Run
 from dbtssl.interfaces.abilities import able
+from dbtssl.interfaces.boundary import calling, refused
 from dbtssl.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -26,10 +28,15 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.rows import Row
     from dbtssl.benchmark.store import Output
 
-PRETRAIN_VERSION, FINETUNE_VERSION = 2, 3
+PRETRAIN_VERSION, FINETUNE_VERSION = 3, 4
 ENCODER, CLASSIFIER = "encoder.safetensors", "classifier.safetensors"
 HEAD, PLACE = "head.safetensors", "place.safetensors"  # of objectives that have head() and place()
 PRETRAIN_CHECKPOINT, FINETUNE_CHECKPOINT = "checkpoint.pt", "finetune.pt"
+FIT_ENCODER = "encoder() must return a network of the backbone's own shape"
+FIT_CLASSIFIER = (
+    "fit must return a PatchClassifier, or the fine-tuner has a method classifier(encoder) that builds the network "
+    "that fit returns, untrained"
+)
 
 
 def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
@@ -41,14 +48,17 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
     beside = [f for f, ability in ((HEAD, HasHead), (PLACE, HasPlace)) if able(learnt, ability)]
 
     def run(folder: Path) -> None:
+        from dbtssl.training.kept import kept_encoder, refuse_not_finite, unmoved
         from dbtssl.training.pretrain import PretrainConfig, pretrain
 
         assert isinstance(config, PretrainConfig)
         encoder = new_encoder(row, seed)
         if row.initial is not None:
             row.initial.load(encoder, row.backbone)
+        before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
         with _seeded(seed):  # heads and queue
             objective = objective_part.build(encoder)
+            kept_encoder(objective, before, "before the first step")
         result = pretrain(
             objective,
             sampler_part.build(),
@@ -60,12 +70,17 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             workers=ctx.spec.run.workers,
             monitor=ctx.monitor(f"{row.name}, seed {seed}"),
         )
-        _save(objective.encoder(), folder / ENCODER)
-        if able(objective, HasHead):
-            _save(objective.head(), folder / HEAD)
-        if able(objective, HasPlace):
-            _save(objective.place(), folder / PLACE)
+        kept = kept_encoder(objective, before, "after the last step")
+        refuse_not_finite(kept)
+        _save(kept, folder / ENCODER)
+        with calling("objective", "head() and place()"):
+            if able(objective, HasHead):
+                _save(objective.head(), folder / HEAD)
+            if able(objective, HasPlace):
+                _save(objective.place(), folder / PLACE)
         _write_json(folder / "result.json", {"epochs": result.epochs, "steps": result.steps})
+        still = unmoved(kept, before, result.epochs)
+        write_warnings(folder, (still, *result.warnings))
 
     return Stage(
         name="pretrain",
@@ -79,7 +94,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
             "seed": seed,
         },
         parents=ctx.data.key(),
-        outputs=(ENCODER, *beside, "result.json"),
+        outputs=(ENCODER, *beside, "result.json", WARNINGS),
         run=run,
         scratch=(PRETRAIN_CHECKPOINT,),
     )
@@ -91,25 +106,28 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
     as_released = ctx.spec.rules.fine_tuning == "as-released"
 
     def run(folder: Path) -> None:
+        from dbtssl.inference.reloaded import check_reloaded, refuse_network
+
         encoder = start_encoder(row, seed, pretrained)
         head = None if pretrained is None else _head(pretrained.folder / HEAD)
         with _seeded(seed):
             finetuner = row.finetuner.build()
-        classifier = finetuner.fit(
-            encoder,
-            ctx.labelled(ctx.fine_tuned_on("train", budget.volumes)),
-            ctx.labelled(ctx.fine_tuned_on("val", ctx.data.split.val)),
-            Run(
-                seed=seed,
-                patches=ctx.rule,
-                folder=folder,
-                accelerator=ctx.spec.run.accelerator,
-                workers=ctx.spec.run.workers,
-                head=head,
-                as_released=as_released,
-            ),
+        train = ctx.labelled(ctx.fine_tuned_on("train", budget.volumes))
+        val = ctx.labelled(ctx.fine_tuned_on("val", ctx.data.split.val))
+        settings = Run(
+            seed=seed,
+            patches=ctx.rule,
+            folder=folder,
+            accelerator=ctx.spec.run.accelerator,
+            workers=ctx.spec.run.workers,
+            head=head,
+            as_released=as_released,
         )
+        with calling("finetuner", f"fit on {len(train.slices.cohort)} training volumes"):
+            found = finetuner.fit(encoder, train, val, settings)
+        classifier = refuse_network(found)
         _save(classifier, folder / CLASSIFIER)
+        check_reloaded(classifier, partial(fine_tuned, row, seed, folder), val.slices, ctx.rule)
 
     return Stage(
         name="finetune",
@@ -176,27 +194,36 @@ def _save(module: nn.Module, path: Path) -> None:
     write_bytes(path, save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}))
 
 
-def load_weights(module: nn.Module, path: Path, row: str) -> None:
-    """Load what a stage has saved; `PluginError` where it does not fit."""
+def load_weights(
+    module: nn.Module, path: Path, row: str, hint: str = FIT_ENCODER, component: str = "objective"
+) -> None:
+    """Load what a stage has saved of a row's component; `PluginError` with ``hint`` where it does not fit."""
     from safetensors.torch import load_file
 
-    try:
-        module.load_state_dict(load_file(path))
-    except RuntimeError as exc:
-        raise PluginError(
-            f"row {row!r}: the weights in {path.name} do not fit the network they are loaded into: {exc}",
-            hint="encoder() must return a network of the backbone's own shape",
-        ) from None
+    from dbtssl.nn.weights import misfit
+
+    state = load_file(path)
+    if wrong := misfit(module.state_dict(), state):
+        raise refused(
+            component,
+            f"row {row!r}: the weights in {path.name} do not fit {type(module).__name__}, into which they are loaded: "
+            f"{wrong}",
+            hint,
+        )
+    module.load_state_dict(state)
 
 
 def fine_tuned(row: Row, seed: int, folder: Path) -> nn.Module:
     """The network that the fine-tune stage of ``row`` left in ``folder``; `PluginError` where it does not fit."""
+    from dbtssl.inference.reloaded import refuse_network
     from dbtssl.nn.classifier import PatchClassifier
 
     finetuner = row.finetuner.build()
     build = finetuner.classifier if able(finetuner, BuildsClassifier) else PatchClassifier
-    network: nn.Module = build(new_encoder(row, seed))
-    load_weights(network, folder / CLASSIFIER, row.name)
+    encoder = new_encoder(row, seed)
+    with calling("finetuner", "classifier(encoder)"):
+        network = refuse_network(build(encoder), "classifier")
+    load_weights(network, folder / CLASSIFIER, row.name, FIT_CLASSIFIER, "finetuner")
     return network
 
 

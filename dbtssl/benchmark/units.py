@@ -36,7 +36,10 @@ def part_of(spec: Spec, predicted: Path, part: Part) -> Predictions:
 
 
 def test_units(spec: Spec, predicted: Path, scored: Path) -> Units:
-    """Test units from the folders of a predict stage and of its score stage, which has what aggregators learnt."""
+    """Test units from the folders of a predict stage and of its score stage, which has what aggregators learnt.
+
+    Levels whose aggregator fails, as the score says, are left out.
+    """
     patch, slice_, breast, patient = (aggregator(spec, place).build() for place in AGGREGATORS)
     if (scored / LEARNED).is_file():
         from dbtssl.evaluation.learned import load_state
@@ -44,6 +47,11 @@ def test_units(spec: Spec, predicted: Path, scored: Path) -> Units:
         load_state(patch, slice_, scored / LEARNED)
     predictions = part_of(spec, predicted, "test")
     sets = score_sets(
-        predictions, patch, slice_, breast_aggregator=breast, patient_aggregator=patient
+        predictions,
+        patch,
+        slice_,
+        breast_aggregator=breast,
+        patient_aggregator=patient,
+        failed={},
     )
     return Units(predictions, sets)

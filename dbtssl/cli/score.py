@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.values import Score
     from dbtssl.interfaces import Aggregator
@@ -69,7 +72,8 @@ def command(
 
     _refuse_other(ctx, predictions)
     if predictions.suffix.lower() != ".csv":
-        score = _slices(predictions, val, labels, protocol(rules), given)
+        with _named(given):
+            score = _slices(predictions, val, labels, protocol(rules), given)
     elif {"X", "Y", "Score"} <= set(header(predictions)):
         _detections(predictions, boxes, labels, protocol(rules), as_json)
         return
@@ -185,7 +189,8 @@ def _slices(
 
 def _aggregators(given: dict[str, Any]) -> dict[str, Aggregator]:
     from dbtssl.config import did_you_mean, set_key
-    from dbtssl.errors import ConfigError
+    from dbtssl.errors import ConfigError, PluginError
+    from dbtssl.evaluation.asked import broken_promise
     from dbtssl.plugins.registry import registry
 
     options: dict[str, Any] = {}
@@ -196,11 +201,39 @@ def _aggregators(given: dict[str, Any]) -> dict[str, Aggregator]:
             f"--set {stray[0]}: no such place.{did_you_mean(stray[0], PLACES)}",
             hint="for example --set patch.k=5",
         )
-    names = {place: given["slice_" if place == "slice" else place] for place in PLACES}
-    return {
+    built = {
         place: registry().build("aggregator", name, options.get(place, {}))
-        for place, name in names.items()
+        for place, name in _names(given).items()
     }
+    for place, one in built.items():
+        if wrong := broken_promise(one):
+            component = registry().component("aggregator", _names(given)[place])
+            raise PluginError(f"{component}: {wrong[0]}", hint=wrong[1])
+    return built
+
+
+def _names(given: dict[str, Any]) -> dict[str, str]:
+    """The aggregator of each place, by name."""
+    return {place: given["slice_" if place == "slice" else place] for place in PLACES}
+
+
+@contextmanager
+def _named(given: dict[str, Any]) -> Iterator[None]:
+    """An error of an aggregator begins with its name and its plugin."""
+    from dbtssl.errors import PluginError
+
+    try:
+        yield
+    except PluginError as exc:
+        from dbtssl.benchmark.rows import AGGREGATORS
+        from dbtssl.evaluation.asked import of_level
+        from dbtssl.plugins.registry import registry
+
+        for place, level in AGGREGATORS.items():
+            if exc.component == of_level(level):
+                component = registry().component("aggregator", _names(given)[place])
+                raise PluginError(f"{component}: {exc.message}", hint=exc.hint) from exc
+        raise
 
 
 def _detections(

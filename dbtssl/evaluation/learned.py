@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dbtssl.data.records import Label
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.asked import learn, of_level
 from dbtssl.evaluation.selection import refuse_shared
 from dbtssl.evaluation.units import apply, slice_groups, volume_groups
 from dbtssl.interfaces import Trainable
+from dbtssl.interfaces.boundary import calling
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from dbtssl.evaluation.predictions import Predictions
-    from dbtssl.interfaces import Aggregator, Groups
+    from dbtssl.interfaces import Aggregator, Groups, Level
 
 
 def fit(
@@ -35,26 +38,30 @@ def fit(
         )
     refuse_shared(train.patients, val.patients, "the training and the validation predictions")
     if isinstance(patch, Trainable):
-        patch.fit(*(_labelled(slice_groups(p), p.abnormal) for p in (train, val)))
+        of_train, of_val = (_labelled(slice_groups(p), p.abnormal) for p in (train, val))
+        learn(patch, of_train, of_val, "slice")
     if isinstance(slice_, Trainable):
-        groups = []
+        of_volumes = []
         for p in (train, val):
             of_slices = apply(patch, slice_groups(p), "slice")
-            groups.append(_labelled(volume_groups(p, of_slices), p.labels >= Label.BENIGN))
-        slice_.fit(*groups)
+            of_volumes.append(_labelled(volume_groups(p, of_slices), p.labels >= Label.BENIGN))
+        learn(slice_, of_volumes[0], of_volumes[1], "volume")
 
 
 def save_state(patch: Aggregator, slice_: Aggregator) -> bytes:
     """What both have learnt as a safetensors file, names beginning with ``patch.`` and ``slice.``."""
     from safetensors.numpy import save
 
-    places = {"patch": patch, "slice": slice_}
-    state = {
-        f"{place}.{name}": array
-        for place, aggregator in places.items()
-        if isinstance(aggregator, Trainable)
-        for name, array in aggregator.state().items()
-    }
+    places: tuple[tuple[str, Aggregator, Level], ...] = (
+        ("patch", patch, "slice"),
+        ("slice", slice_, "volume"),
+    )
+    state: dict[str, NDArray[np.float64]] = {}
+    for place, aggregator, level in places:
+        if isinstance(aggregator, Trainable):
+            with calling(of_level(level), f"state of {type(aggregator).__name__}"):
+                kept = {f"{place}.{name}": np.asarray(x) for name, x in aggregator.state().items()}
+            state |= kept
     return bytes(save(state))
 
 

@@ -24,24 +24,27 @@ def patch_curve(
     p: Predictions,
     protocol: Protocol,
     slice_aggregator: Aggregator,
-    volume_aggregator: Aggregator,
+    volume_aggregator: Aggregator | None,
 ) -> tuple[CurvePoint, ...]:
     """AUC with its interval of slices and volumes for the first 1, 2, ... patches of every slice.
 
     The first n of a row are what a prediction with n patches would have been. Beyond `MOST`, counts are spread evenly
     on the log scale. Empty where patches lie on a lattice, whose order means nothing, where there is one patch, and
-    where a class is missing.
+    where a class is missing. Without a ``volume_aggregator`` there are slices alone.
     """
     largest = int(np.diff(p.offsets).min())
     if p.made.inference == "grid" or largest < 2:
         return ()
-    nothing = np.zeros(len(p.z)), np.zeros(len(p.volumes))
-    sets = slice_set(p, nothing[0]), volume_set(p, nothing[1])
+    sets = [slice_set(p, np.zeros(len(p.z)))]
+    if volume_aggregator is not None:
+        sets.append(volume_set(p, np.zeros(len(p.volumes))))
     points = []
     for n in counts(largest):
         of_slices = apply(slice_aggregator, first_patches(p, n), "slice")
-        of_volumes = apply(volume_aggregator, volume_groups(p, of_slices), "volume")
-        for units, scores in zip(sets, (of_slices, of_volumes), strict=True):
+        found = [of_slices]
+        if volume_aggregator is not None:
+            found.append(apply(volume_aggregator, volume_groups(p, of_slices), "volume"))
+        for units, scores in zip(sets, found, strict=True):
             if not one_class(units, "test"):
                 auc = auc_value(replace(units, scores=scores), protocol)
                 points.append(CurvePoint(level=units.level, patches=n, auc=auc))

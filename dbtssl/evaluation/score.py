@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, PluginError
 from dbtssl.evaluation.localisation import looked
 from dbtssl.evaluation.measures import measure
 from dbtssl.evaluation.patch_curve import patch_curve
@@ -22,7 +22,7 @@ from dbtssl.evaluation.selection import (
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
 from dbtssl.evaluation.strata import enough, strata
 from dbtssl.evaluation.units import score_sets
-from dbtssl.evaluation.values import Score
+from dbtssl.evaluation.values import Missing, Score
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.evaluation.units import ScoreSet
     from dbtssl.evaluation.values import Kind, Row
-    from dbtssl.interfaces import Aggregator
+    from dbtssl.interfaces import Aggregator, Level
 
 NO_BREASTS = "No breast level: the file does not say study and view."
 NO_WINDOW = (
@@ -53,12 +53,15 @@ def score(
     breast_aggregator: Aggregator | None = None,
     patient_aggregator: Aggregator | None = None,
     subsets: Mapping[str, Collection[str]] | None = None,
+    go_on: bool = False,
 ) -> Score:
     """Score the test predictions at every level, with thresholds from the validation predictions.
 
     ``patches`` is how many of a slice's logits are used, the first ones; None takes all. Aggregators come fitted.
     Without ``val`` what needs a threshold of validation is left out with a reason. ``subsets`` names parts of the test
-    set by the ids of their volumes; they are scored like the whole and are evaluation sets of their own.
+    set by the ids of their volumes; they are scored like the whole and are evaluation sets of their own. ``go_on``
+    leaves out a level whose aggregator fails, with the reason in `Score.missing`; else its `PluginError` is raised, as
+    that of the slices always is.
 
     `DataError` for a table that is not one of predictions, for no volume left, and for a patient in both splits;
     `ConfigError` for predictions whose patches the protocol does not allow.
@@ -71,10 +74,19 @@ def score(
     if val is not None:
         refuse_shared(val.patients, test.patients, "the validation and the test split")
 
+    failed: dict[Level, PluginError] = {}
+
     def sets(p: Predictions) -> tuple[ScoreSet, ...]:
-        return score_sets(
-            p, slice_aggregator, volume_aggregator, None, breast_aggregator, patient_aggregator
+        found = score_sets(
+            p,
+            slice_aggregator,
+            volume_aggregator,
+            None,
+            breast_aggregator,
+            patient_aggregator,
+            failed if go_on else None,
         )
+        return tuple(units for units in found if units.level not in failed)
 
     of_val = None if val is None else (val, sets(val))
     whole = sets(test)
@@ -84,7 +96,8 @@ def score(
         if not part.volumes:
             raise DataError(f"no volume of the subset {name} is in the test predictions")
         rows += _rows(part, sets(part), of_val, protocol)
-    notes = [] if any(s.level == "breast" for s in whole) else [NO_BREASTS]
+    told = "breast" in failed or any(s.level == "breast" for s in whole)
+    notes = [] if told else [NO_BREASTS]
     for split, p in (("test", test), ("validation", val)):
         if p is not None and unboxed(p):
             notes.append(NO_WINDOW.format(split))
@@ -95,10 +108,19 @@ def score(
         patches=int(np.diff(test.offsets).min()),
         inference=test.made.inference,
         rows=tuple(rows),
-        patch_curve=patch_curve(test, protocol, slice_aggregator, volume_aggregator),
+        patch_curve=patch_curve(
+            test,
+            protocol,
+            slice_aggregator,
+            None if "volume" in failed else volume_aggregator,
+        ),
         looked=looked(test, whole[0].scores, protocol),
         phantom=test.made.phantom,
         notes=tuple(notes),
+        missing={
+            level: Missing(reason=exc.message, hint=exc.hint, component=exc.component)
+            for level, exc in failed.items()
+        },
     )
 
 
@@ -178,10 +200,13 @@ def subgroup_rows(
 ) -> list[Row]:
     """The method on each subgroup of slices and volumes, at the threshold of all; none of under ten of a class."""
     rows = []
-    for i in (0, 1):
-        beside = None if of_val is None else of_val[1][i]
+    of_level = {} if of_val is None else {s.level: s for s in of_val[1]}
+    for units in sets:
+        if units.level not in ("slice", "volume"):
+            continue
+        beside = of_level.get(units.level)
         for name, volumes in strata(test).items():
-            part = sets[i].only(volumes[test.volume] if sets[i].level == "slice" else volumes)
+            part = units.only(volumes[test.volume] if units.level == "slice" else volumes)
             if enough(part.abnormal):
                 row = score_units(part, beside, protocol, uncalibrated=OTHER_PREVALENCE)
                 rows.append(row.model_copy(update={"subgroup": name}))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.data.records import Label
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, PluginError
 from dbtssl.evaluation.aggregators import Max
+from dbtssl.evaluation.asked import broken_promise, of_level, scores_of
 from dbtssl.interfaces import Groups
+from dbtssl.interfaces.boundary import refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,21 +118,32 @@ def score_sets(
     patches: int | None = None,
     breast_aggregator: Aggregator | None = None,
     patient_aggregator: Aggregator | None = None,
+    failed: dict[Level, PluginError] | None = None,
 ) -> tuple[ScoreSet, ...]:
     """Slices, volumes, breasts and patients: slice scores from the first ``patches`` logits (None: all), volumes from
     slices, breasts and patients from volumes (by default the highest score).
 
     There are no breasts where the studies or the views are not known. `ConfigError` where an aggregator works at
-    another level or needs features that were not stored; `DataError` where it gives anything but one finite score for
-    each group.
+    another level or needs features that were not stored; `PluginError` where it gives anything but one finite score
+    for each group. Where ``failed`` is given it gets that error, by level, and the level is left out with those that
+    are made of it; without slices there is nothing.
     """
     of_slices = apply(slice_aggregator, slice_groups(p, patches), "slice")
-    of_volumes = apply(volume_aggregator, volume_groups(p, of_slices), "volume")
+    slices = slice_set(p, of_slices)
+    try:
+        of_volumes = apply(volume_aggregator, volume_groups(p, of_slices), "volume")
+    except PluginError as exc:
+        if failed is None:
+            raise
+        breasts = all(p.studies) and all(p.views)
+        levels: tuple[Level, ...] = ("volume", *(("breast",) if breasts else ()), "patient")
+        failed |= dict.fromkeys(levels, exc)
+        return (slices,)
     volumes = volume_set(p, of_volumes)
     above = upper_sets(
-        volumes, p.patients, p.studies, p.views, breast_aggregator, patient_aggregator
+        volumes, p.patients, p.studies, p.views, breast_aggregator, patient_aggregator, failed
     )
-    return slice_set(p, of_slices), volumes, *above
+    return slices, volumes, *above
 
 
 def upper_sets(
@@ -140,17 +153,26 @@ def upper_sets(
     views: Sequence[str],
     breast_aggregator: Aggregator | None = None,
     patient_aggregator: Aggregator | None = None,
+    failed: dict[Level, PluginError] | None = None,
 ) -> tuple[ScoreSet, ...]:
     """Breasts (a side in a study; none where study or view is empty) and patients, from the scores of volumes.
 
-    Each is abnormal if one of its volumes is.
+    Each is abnormal if one of its volumes is. ``failed`` is as in `score_sets`.
     """
-    sets = []
+    levels: list[tuple[Level, list[str], Aggregator]] = []
     if all(studies) and all(views):
         sides = zip(patients, studies, views, strict=True)
         names = [f"{patient}_{study}_{view[0]}" for patient, study, view in sides]
-        sets.append(_joined(volumes, names, "breast", breast_aggregator or Max()))
-    sets.append(_joined(volumes, list(patients), "patient", patient_aggregator or Max()))
+        levels.append(("breast", names, breast_aggregator or Max()))
+    levels.append(("patient", list(patients), patient_aggregator or Max()))
+    sets = []
+    for level, names, aggregator in levels:
+        try:
+            sets.append(_joined(volumes, names, level, aggregator))
+        except PluginError as exc:
+            if failed is None:
+                raise
+            failed[level] = exc
     return tuple(sets)
 
 
@@ -159,7 +181,7 @@ def with_volume_scores(
 ) -> tuple[ScoreSet, ...]:
     """The units of ``sets`` with scores of volumes ``(V,)``: slices have their volume's, others the highest."""
     slices = replace(sets[0], scores=scores[p.volume])
-    volumes = replace(sets[1], scores=scores)
+    volumes = volume_set(p, scores)
     return slices, volumes, *upper_sets(volumes, p.patients, p.studies, p.views)
 
 
@@ -176,14 +198,9 @@ def apply(aggregator: Aggregator, groups: Groups, level: Level) -> NDArray[np.fl
             f"aggregator {name} needs features; predictions hold logits alone for a {level}",
             hint="predict again with this aggregator in the specification, or choose an aggregator of logits",
         )
-    scores = np.asarray(aggregator(groups), dtype=np.float64)
-    if scores.shape != (len(groups),):
-        raise DataError(
-            f"aggregator {name} gave shape {scores.shape}, expected one score a {level}: ({len(groups)},)"
-        )
-    if not np.isfinite(scores).all():
-        raise DataError(f"aggregator {name} gave scores of {level}s that are not finite")
-    return scores
+    if wrong := broken_promise(aggregator):
+        raise refused(of_level(level), f"aggregator {name}: {wrong[0]}", wrong[1])
+    return scores_of(aggregator, groups, level)
 
 
 def codes(names: Sequence[str]) -> NDArray[np.int64]:

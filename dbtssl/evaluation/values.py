@@ -98,6 +98,14 @@ class Looked(_Data):
     detection: dict[str, Value] = Field(description="the official metric of DBTex, by name")
 
 
+class Missing(_Data):
+    """Why a level has no scores: its aggregator, or that of a level below, failed."""
+
+    reason: str = Field(description="what the aggregator did")
+    hint: str = Field(default="", description="the next step")
+    component: str = Field(default="", description="the aggregator, by the level that it gives")
+
+
 class Score(_Data):
     """All rows of one set of predictions, and the protocol that they were scored with."""
 
@@ -117,6 +125,9 @@ class Score(_Data):
     looked: Looked | None = Field(default=None, description="where it looked; null without boxes")
     phantom: bool = Field(default=False, description="whether the volumes are of a phantom")
     notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
+    missing: dict[Level, Missing] = Field(
+        default_factory=dict, description="levels whose aggregator failed"
+    )
 
     def to_json(self) -> str:
         """One text for equal scores."""

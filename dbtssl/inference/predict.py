@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 from dbtssl.errors import ConfigError, PluginError
 from dbtssl.evaluation.prediction_schema import SCHEMA, SCHEMA_VERSION
 from dbtssl.inference.dataset import FixedPatches, GridPatches, Patches
+from dbtssl.inference.reloaded import check_logits
+from dbtssl.interfaces.boundary import calling
 from dbtssl.progress import Ticker, progress
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def patch_outputs(
             for batch, n in loader:  # patches x 1 x S x S
                 caught.clear()
                 parts = batch.split(size)
-                logits = torch.cat([model(part.to(device, non_blocking=True)) for part in parts])
+                logits = torch.cat([_logits(model, part, device) for part in parts])
                 out[patch : patch + len(batch)] = logits.float().cpu().numpy()
                 if features:
                     of_patches = torch.cat(caught).float().cpu().numpy()
@@ -164,6 +166,13 @@ def patch_outputs(
         if hook is not None:
             hook.remove()
     return out, np.concatenate(kept) if kept else None
+
+
+def _logits(model: nn.Module, patches: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    with calling("finetuner", f"forward of {type(model).__name__} with {tuple(patches.shape)}"):
+        found: torch.Tensor = model(patches.to(device, non_blocking=True))
+    check_logits(found, len(patches))
+    return found
 
 
 def _stacked(stacks: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, int]:

@@ -32,7 +32,10 @@ class Groups:
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """Ragged groups in, one logit for each group out. One that learns is a `Trainable` too."""
+    """Ragged groups in, one logit for each group out; the arrays of the groups are read-only.
+
+    One that learns is a `Trainable` too.
+    """
 
     Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]

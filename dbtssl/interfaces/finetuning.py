@@ -49,7 +49,9 @@ class Run:
 class FineTuner(Protocol):
     """Encoder and labelled patients in, patch classifier out: ``(B, 1, S, S)`` to ``(B,)`` logits of *abnormal*.
 
-    The classifier is a `PatchClassifier`; a fine-tuner that makes another network is a `BuildsClassifier` too.
+    The classifier is a `PatchClassifier`; a fine-tuner that makes another network is a `BuildsClassifier` too. The
+    network gives the same outputs after it was saved and loaded, so that all that ``fit`` learns is in parameters and
+    buffers; outputs are logits, not probabilities.
     """
 
     Config: ClassVar[type[Config]]

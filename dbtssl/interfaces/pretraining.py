@@ -20,6 +20,9 @@ class Sampler(Protocol):
     The log of a pretraining has ``same_slice``, the share of pairs whose positive is the anchor itself. A sampler that
     needs a volume other than the anchor's, and falls back where there is none, says in its docstring to what; it may be
     a `HasPartner` too, and the log then has ``no_partner``, the share of volumes without one.
+
+    The volumes of ``cohort`` have neither labels nor boxes; reading one is a `PluginError`. A positive of another
+    patient is refused unless the class says ``crosses_patients = True``.
     """
 
     Config: ClassVar[type[Config]]
@@ -33,7 +36,9 @@ class Sampler(Protocol):
 class Objective(Protocol):
     """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
 
-    ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``.
+    ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``. ``Step.loss`` is one number with a
+    gradient, ``Step.logs`` are plain numbers. `encoder` has the names and shapes of the backbone's weights; where none
+    of them was trained the row has a warning.
 
     It may be a `HasHead` (one logit that it learnt without labels), a `HasPlace` (logits of places), a
     `FreezesParameters` (some take no step for a time) and a `ReportsCollapse` (whether the training has collapsed) too.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import timm
+from torch import nn
 
 from dbtssl.config import did_you_mean
-from dbtssl.errors import ConfigError
+from dbtssl.errors import ConfigError, DbtsslError, PluginError
+from dbtssl.interfaces.boundary import TRACE, described
 from dbtssl.plugins.registry import registry
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def create_encoder(name: str, **args: Any) -> nn.Module:
@@ -23,8 +22,10 @@ def create_encoder(name: str, **args: Any) -> nn.Module:
     of a transformer, ``base_channels`` of ``cnn7``). An unknown name or argument is a `ConfigError`.
     """
     registered = registry().names("backbone")
+    who = f"backbone {name!r}"
     if name in registered:
         build = registry().load("backbone", name)
+        who = str(registry().component("backbone", name))
     elif timm.is_model(name):
         build = partial(timm.create_model, name)
     else:
@@ -34,12 +35,30 @@ def create_encoder(name: str, **args: Any) -> nn.Module:
             + ", ".join(registered),
         )
     try:
-        encoder: nn.Module = build(pretrained=False, in_chans=1, num_classes=0, **args)
+        encoder: Any = build(pretrained=False, in_chans=1, num_classes=0, **args)
     except (TypeError, ValueError, AssertionError) as exc:
         raise ConfigError(
             f"backbone {name!r} cannot be built with {args}: {exc}",
             hint="check the keys of backbone.args against the model's constructor",
         ) from exc
+    except DbtsslError:
+        raise
+    except (Exception, SystemExit) as exc:
+        raise PluginError(
+            f"{who} cannot be built with {args}: {type(exc).__name__}: {exc}", hint=TRACE
+        ) from exc
+    if not isinstance(encoder, nn.Module):
+        raise PluginError(
+            f"{who} returned {described(encoder)}, expected a network (torch.nn.Module)",
+            hint="return the network at the end of the function",
+        )
+    width = getattr(encoder, "head_hidden_size", None) or getattr(encoder, "num_features", None)
+    if not isinstance(width, int) or width < 1:
+        raise PluginError(
+            f"{who} returned {type(encoder).__name__} whose num_features is {width!r}, expected a whole number",
+            hint="set network.num_features to the width of what it gives for an image",
+        )
     # a few timm models (MobileNetV3) put a layer between their features and the classifier
-    encoder.num_features = getattr(encoder, "head_hidden_size", encoder.num_features)
+    network: Any = encoder
+    network.num_features = width
     return encoder

@@ -126,6 +126,25 @@ def fit(encoder: nn.Module, state: State, source: str) -> None:
     encoder.load_state_dict(state, strict=False)
 
 
+def misfit(own: State, found: State) -> str:
+    """Why the weights ``found`` do not fit a network that has ``own``, in a line; empty where they do."""
+    both = own.keys() & found.keys()
+    shapes = {
+        f"{name} {tuple(found[name].shape)} for {tuple(own[name].shape)}"
+        for name in both
+        if found[name].shape != own[name].shape
+    }
+    wrong = [
+        _some("missing", own.keys() - found.keys()),
+        _some("unexpected", found.keys() - own.keys()),
+        _some("of another shape", shapes),
+    ]
+    if not any(wrong):
+        return ""
+    fits = f"{len(both) - len(shapes)} of its {len(own)} tensors fit"
+    return "; ".join(filter(None, [fits, *wrong]))
+
+
 def _names(encoder: nn.Module, key: str) -> tuple[str, ...]:
     """A layer that timm's configuration of the network names, or several, or none."""
     config: Any = getattr(encoder, "pretrained_cfg", None) or {}

@@ -58,10 +58,10 @@ def build_table(
             else:
                 references.setdefault(line.group, {}).setdefault(line.method, line)
     for entry in entries:
-        if entry.score is None:
-            for scored in rows.values():
-                if not scored[0].subgroup:
-                    scored.append(_failed(entry, scored[0]))
+        for scored in rows.values():
+            level = scored[0].level
+            if not scored[0].subgroup and (entry.score is None or level in entry.missing):
+                scored.append(_failed(entry, scored[0]))
     unlike = _unlike(entries, compared.baseline)
     order = sorted(rows, key=lambda group: (LEVELS.index(group[0]), bool(group[1])))
     lines: list[TableRow] = []
@@ -123,7 +123,8 @@ def _failed(entry: Entry, beside: TableRow) -> TableRow:
         protocol_digest=beside.protocol_digest,
         evaluation_set=beside.evaluation_set,
         diagnostic=beside.diagnostic,
-        failure=entry.failure or "the run failed",
+        failure=entry.failure or entry.missing.get(beside.level, "the run failed"),
+        hint=entry.hint,
         **_run(entry),
     )
 
@@ -136,6 +137,7 @@ def _run(entry: Entry) -> dict[str, Any]:
         "seed": entry.seed,
         "epochs_done": entry.epochs_done,
         "epochs_planned": entry.epochs_planned,
+        "warnings": entry.warnings,
     }
 
 
@@ -182,6 +184,7 @@ def _mean(seeds: Sequence[TableRow]) -> TableRow:
         tn=None,
         fn=None,
         failure="" if scored else first.failure,
+        warnings=tuple(dict.fromkeys(w for line in scored for w in line.warnings)),
     )
 
 
@@ -210,7 +213,7 @@ def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
 
 def _unlike(entries: Sequence[Entry], baseline: str) -> dict[str, Unlike]:
     """What each method differs in from the baseline beside the method itself."""
-    made = {entry.method: entry.made_under for entry in entries}
+    made = {entry.method: entry.made_under for entry in entries if entry.score}
     if baseline not in made:
         return {}
     return {name: differences(row, made[baseline]) for name, row in made.items()}

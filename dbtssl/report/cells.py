@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dbtssl.report.table import Cell, TableRow
 
 METRIC_NAMES = {name: metric.label for name, metric in CATALOGUE.items()}
+WARNED = "(!)"
+"""The mark on the name of a row with warnings, in plain characters: every terminal and every font has them."""
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Stars of a Holm-corrected p below each bound; no other p has any."""
 
@@ -22,6 +24,12 @@ def clean(text: str) -> str:
     """One line without control, formatting or bidirectional characters: plugins' names are not to be trusted."""
     spaced = " ".join(text.split())
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+
+
+def name_text(row: TableRow) -> str:
+    """The method's name, with a mark where the row has warnings."""
+    name = clean(row.method)
+    return f"{name} {WARNED}" if row.warnings else name
 
 
 def value_text(metric: str, value: Value) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.report.cells import (
+    WARNED,
     below_text,
     clean,
     counts_text,
@@ -14,6 +15,7 @@ from dbtssl.report.cells import (
     difference_text,
     epochs_text,
     mark_text,
+    name_text,
     p_text,
     paper_text,
     seed_text,
@@ -120,7 +122,7 @@ METHOD = Column(
     "method",
     "method",
     "",
-    lambda row: clean(row.method),
+    name_text,
     lambda row: clean(row.method) or None,
     numeric=False,
     keep=1000,
@@ -203,7 +205,8 @@ def own(row: TableRow, rows: Sequence[TableRow]) -> str:
     seed = seed_text(row) if row.seed is None else f"seed {row.seed}"
     backbone, finetuner = clean(row.backbone), clean(row.finetuner)
     said = {backbone: backbone, finetuner: f"{finetuner} fine-tuning", seed: seed}
-    told = [seed] if row.single else [part for part, words in said.items() if words not in common]
+    warned = f"{seed} {WARNED}" if row.single and row.warnings else seed
+    told = [warned] if row.single else [part for part, words in said.items() if words not in common]
     if row.failure:
         told.append("failed")
     return ", ".join(filter(None, told))

@@ -49,4 +49,6 @@ def _line(entry: Entry, frozen: FrozenTasks | None, known: FrozenTasks) -> Table
         epochs_done=entry.epochs_done,
         epochs_planned=entry.epochs_planned,
         failure="" if frozen else entry.failure or "the run failed",
+        hint="" if frozen else entry.hint,
+        warnings=entry.warnings,
     )

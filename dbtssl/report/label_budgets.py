@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE
 from dbtssl.report.cells import (
+    WARNED,
     below_text,
     clean,
     difference_interval,
@@ -122,6 +123,12 @@ class LabelCurves:
             )
         else:
             yield "There is no baseline among the rows, so there are no differences."
+        warned: dict[str, dict[str, None]] = {}
+        for row in rows:
+            for warning in row.warnings:
+                warned.setdefault(warning, {})[clean(row.method)] = None
+        for warning, names in warned.items():
+            yield f"{WARNED} {', '.join(names)}: {warning.rstrip('.')}."
         reasons: dict[str, dict[str, list[str]]] = {}
         for budget in self.rising:
             for name, row in budget.lines(SHOWN).items():
@@ -194,7 +201,8 @@ def _grid(curves: LabelCurves, text: Callable[[TableRow], str]) -> str:
         seeds = dict.fromkeys(seed_text(c[name]) for c in columns if name in c and c[name].seeds)
         said = f" ({', '.join(seeds)})" if seeds else ""
         cells = [text(column[name]) if name in column else "" for column in columns]
-        lines.append([escape(name + said), *cells])
+        mark = f" {WARNED}" if any(c[name].warnings for c in columns if name in c) else ""
+        lines.append([escape(name + mark + said), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dbtssl.report.cells import clean, heading_text
+from dbtssl.report.cells import clean, heading_text, name_text
 from dbtssl.report.columns import METHOD, own, shared, shown_columns
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> str:
         told = own(row, rows)
         if row.single:
             return rf"\quad {{\footnotesize {escape(told)}}}"
-        name = escape(row.method) if row.kind == "method" else rf"\textit{{{escape(row.method)}}}"
+        name = (
+            escape(name_text(row)) if row.kind == "method" else rf"\textit{{{escape(row.method)}}}"
+        )
         return rf"{name} {{\footnotesize ({escape(told)})}}" if told else name
     if not (text := column.text(row)):
         return ""

@@ -6,7 +6,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from dbtssl.report.cells import clean, heading_text
+from dbtssl.report.cells import clean, heading_text, name_text
 from dbtssl.report.columns import METHOD, own, shared, shown_columns
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def escape(text: str) -> str:
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> str:
     if column is METHOD:
         told = own(row, rows)
-        name = escape(row.method) if row.kind == "method" else f"*{escape(row.method)}*"
+        name = escape(name_text(row)) if row.kind == "method" else f"*{escape(row.method)}*"
         if row.single:
             return f"&emsp;{escape(told)}"
         return f"{name} ({escape(told)})" if told else name

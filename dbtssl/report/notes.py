@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import DEFAULT, TASKS
-from dbtssl.report.cells import METRIC_NAMES, interval_text, value_text
+from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
 from dbtssl.report.conditions import unlike_notes
 from dbtssl.report.paper import why_not
-from dbtssl.report.table import FROZEN
+from dbtssl.report.table import FROZEN, LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dbtssl.interfaces import Level
     from dbtssl.report.table import Compared, Entry, Group, TableRow
 
 ENOUGH_POSITIVE_PATIENTS = 30
@@ -42,7 +43,7 @@ def table_notes(
         notes.append(SEEDS)
     notes += _differences(rows, compared)
     notes += unlike_notes(
-        {entry.method: entry.made_under for entry in entries},
+        {entry.method: entry.made_under for entry in entries if entry.score},
         compared.baseline,
         marked=any(row.unlike and row.differences for row in rows),
     )
@@ -55,12 +56,45 @@ def table_notes(
     notes += _empty(rows)
     notes += _papers_shown(rows)
     notes += _paper(entries, evaluation_sets)
-    notes += [
-        f"{e.method}, seed {e.seed}, failed: {e.failure.rstrip('.') or 'no reason given'}."
-        for e in entries
-        if e.score is None
-    ]
+    notes += _warned(entries)
+    for e in entries:
+        if e.score is None:
+            why = with_hint(e.failure or "no reason given", e.hint)
+            notes.append(f"{e.method}, seed {e.seed}, failed: {why}.")
+        notes += [
+            f"{e.method}, seed {e.seed} ({levels}), failed: {why.rstrip('.')}."
+            for levels, why in of_levels(e.missing).items()
+        ]
     return tuple(notes)
+
+
+def of_levels(missing: Mapping[Level, str]) -> dict[str, str]:
+    """``volume, breast level`` to the reason why these have no score; levels of one reason together."""
+    together: dict[str, list[str]] = {}
+    for level in LEVELS:
+        if level in missing:
+            together.setdefault(missing[level], []).append(level)
+    return {f"{', '.join(levels)} level": why for why, levels in together.items()}
+
+
+def with_hint(message: str, hint: str) -> str:
+    """A failure with its next step, without a full stop."""
+    message = message.rstrip(".")
+    return f"{message}. Hint: {hint.rstrip('.')}" if hint else message
+
+
+def _warned(entries: Sequence[Entry]) -> Iterable[str]:
+    """One line for each warning, with the mark of the rows that it is of."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for e in entries:
+        for warning in e.warnings:
+            found.setdefault(warning, {}).setdefault(e.method, []).append(f"{e.seed}")
+    for warning, methods in found.items():
+        seeds = [
+            f"{name}, seed{'s' if len(of) > 1 else ''} {', '.join(of)}"
+            for name, of in methods.items()
+        ]
+        yield f"{WARNED} {'; '.join(seeds)}: {warning.rstrip('.')}."
 
 
 def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:

@@ -36,8 +36,9 @@ FROZEN = "frozen features"
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why. ``frozen`` is what its
-    features are good for before fine-tuning, where that was asked.
+    """One run of one method. ``score`` is None for a run that failed; ``failure`` then says why, and ``hint`` what to
+    do. ``frozen`` is what its features are good for before fine-tuning, where that was asked. ``warnings`` stand beside
+    the row and do not stop it. ``missing`` says of levels why they have no score.
 
     ``epochs_done`` and ``epochs_planned`` count pretraining: what was run, and the method's own schedule; None without
     pretraining.
@@ -53,6 +54,9 @@ class Entry:
     reported: tuple[Reported, ...] = ()
     failure: str = ""
     frozen: FrozenTasks | None = None
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    missing: Mapping[Level, str] = field(default_factory=dict)
     conditions: Conditions | None = None
 
     @property
@@ -105,7 +109,8 @@ class TableRow:
 
     ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
     that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
-    metric; ``unlike`` says what else than the method differs from the baseline.
+    metric; ``unlike`` says what else than the method differs from the baseline. A row with ``warnings`` has a mark on its
+    name, and they stand below the table.
     """
 
     kind: Kind
@@ -139,6 +144,8 @@ class TableRow:
     differences: Mapping[str, Difference] = field(default_factory=dict)
     unlike: Unlike = field(default_factory=dict)
     paper_source: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def group(self) -> Group:

@@ -55,7 +55,9 @@ COUNTS: dict[str, type] = {
     "threshold": float,
     **dict.fromkeys(("tp", "fp", "tn", "fn"), int),
 }
-SET = dict.fromkeys(("protocol", "protocol_digest", "evaluation_set", "failure"), str)
+SET = dict.fromkeys(
+    ("protocol", "protocol_digest", "evaluation_set", "failure", "hint", "warnings"), str
+)
 FIELDS: dict[str, type] = {"title": str, **RUN, **METRIC, **DIFFERENCE, **COUNTS, **SET}
 """Names and types, in order."""
 
@@ -89,6 +91,7 @@ def _record(row: TableRow, metric: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in (*RUN, *COUNTS, *SET)} | {
         "seeds": " ".join(map(str, row.seeds)),
         "failed_seeds": " ".join(map(str, row.failed_seeds)),
+        "warnings": "; ".join(row.warnings),
         "metric": metric,
         "unit": CATALOGUE[metric].unit,
         "value": printed(metric, cell.value.value),

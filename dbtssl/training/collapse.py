@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbtssl.errors import TrainingError
 from dbtssl.interfaces.abilities import ReportsCollapse, able
+from dbtssl.interfaces.boundary import calling, marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +25,12 @@ def refuse_collapse(
     """
     if not able(objective, ReportsCollapse):
         return
-    if what := fabric.broadcast(str(objective.collapsed(means))):
-        raise TrainingError(
+    with calling("objective", f"collapsed, asked at the end of epoch {epoch}"):
+        said = objective.collapsed(means)
+    if what := fabric.broadcast(str(said or "")):
+        error = TrainingError(
             f"the training collapsed by the end of epoch {epoch}: {what}",
             hint="lower pretrain.lr, lengthen pretrain.warmup_epochs, or look at the objective's temperatures and "
             "centring; log.jsonl has every epoch",
         )
+        raise marked(error, "objective")

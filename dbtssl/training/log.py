@@ -17,26 +17,26 @@ class Means:
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
 
     def add(self, values: dict[str, torch.Tensor]) -> None:
-        """Add one step's values; every step has the same names."""
-        self.count += 1
+        """Add one step's values; a name that not every step has is a mean over those that have it."""
         for name, value in values.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
         """The means so far."""
-        return {name: float(total) / self.count for name, total in self.sums.items()}
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and count."""
-        return {"sums": dict(self.sums), "count": self.count}
+        """Sums and counts."""
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on from `state_dict`."""
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.count = state["count"]
+        self.counts = dict(state["counts"])
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:

@@ -18,22 +18,26 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from dbtssl.config import digest, result_fields
-from dbtssl.errors import ConfigError, TrainingError
+from dbtssl.data.store import Slices
+from dbtssl.data.unlabelled import unlabelled
+from dbtssl.errors import ConfigError, DbtsslError, TrainingError
 from dbtssl.interfaces.abilities import FreezesParameters, able
-from dbtssl.progress import progress
+from dbtssl.interfaces.boundary import calling, marked
+from dbtssl.progress import progress, say
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.collapse import refuse_collapse
 from dbtssl.training.log import Means, append_line, cut_back, length
 from dbtssl.training.monitors import MONITORS
+from dbtssl.training.neighbourless import weak_pairs
 from dbtssl.training.optimizers import make_optimizer, set_rates
 from dbtssl.training.pairs import Order, Pairs, RawBatch, finish, loader, no_partner, step_seed
 from dbtssl.training.pretrain import PretrainConfig, PretrainResult
+from dbtssl.training.promises import step
 from dbtssl.training.schedules import learning_rate, weight_decay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
     from dbtssl.training.monitors import Monitor
 
@@ -50,9 +54,8 @@ class _Training(nn.Module):
     def forward(self, raw: RawBatch) -> dict[str, torch.Tensor]:
         with torch.no_grad(), torch.autocast(raw["views"][0].device.type, enabled=False):
             batch = finish(raw, self.objective.views)
-        step = self.objective(batch)
-        logs = {k: torch.as_tensor(v, device=step.loss.device) for k, v in step.logs.items()}
-        return {**logs, "same_slice": raw["same_slice"].mean(), "loss": step.loss}
+        loss, logs = step(self.objective, batch)
+        return {**logs, "same_slice": raw["same_slice"].mean(), "loss": loss}
 
 
 def run(
@@ -70,6 +73,7 @@ def run(
     """See `dbtssl.training.pretrain.pretrain`."""
     if monitor is not None:
         monitor.check(slices.cohort)
+    slices = Slices(slices.root, unlabelled(slices.cohort))
     pairs = Pairs(slices, sampler, tuple(objective.views), seed)
     fabric = launch(accelerator, devices, config.precision)
     items = len(slices.cohort) * config.slices_per_volume
@@ -87,6 +91,9 @@ def run(
     training, optimizer = fabric.setup(_Training(objective), make_optimizer(network, config))
     means, loss = Means(), math.nan
     constant = no_partner(sampler, slices.cohort)
+    warnings = weak_pairs(sampler, slices.cohort, constant, seed)
+    for warning in warnings if fabric.is_global_zero else ():
+        say(f"warning, {monitor.name if monitor else 'pretrain'}: {warning}")
     if state:
         network.load_state_dict(state["objective"])
         optimizer.load_state_dict(state["optimizer"])
@@ -111,17 +118,24 @@ def run(
             lr = learning_rate(config, done - 1, per_epoch, total)
             set_rates(optimizer, lr, weight_decay(config, done - 1, total))
             out = training(fabric.to_device(raw))
+            if done == 1 and not math.isfinite(float(out["loss"].detach())):
+                raise _not_finite(
+                    "in the first step, before any weight was changed",
+                    "look for a division by 0, a logarithm of 0 or a root of 0 in the objective's forward",
+                )
             optimizer.zero_grad()
             fabric.backward(out["loss"])
             if able(objective, FreezesParameters):
-                objective.before_step()
+                with calling("objective", f"before_step in step {done}"):
+                    objective.before_step()
             if config.clip_norm is not None:
                 norm = fabric.clip_gradients(
                     training, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
                 )
                 out["gradient_norm"] = norm  # before it was clipped
             optimizer.step()
-            objective.after_step((done - 1) / max(1, total - 1))
+            with calling("objective", f"after_step in step {done}"):
+                objective.after_step((done - 1) / max(1, total - 1))
             means.add({name: value.detach() for name, value in out.items()})
             shown += config.batch_size
             note = ""
@@ -154,7 +168,7 @@ def run(
             ticker.advance(config.batch_size, note)
     fabric.barrier()
     network.to("cpu")
-    return PretrainResult(epochs=config.epochs, steps=total, loss=loss)
+    return PretrainResult(epochs=config.epochs, steps=total, loss=loss, warnings=warnings)
 
 
 def _restore(folder: Path, identity: str) -> dict[str, Any] | None:
@@ -205,16 +219,19 @@ def check_batch(config: PretrainConfig, volumes: int, items: int, ranks: int) ->
         )
 
 
-def _finite(means: Means, step: int, lr: float) -> dict[str, float]:
+def _finite(means: Means, at: int, lr: float) -> dict[str, float]:
     """The means so far; refuse a loss that is not finite, before it reaches a checkpoint."""
     values = means.means()
     if not math.isfinite(values.get("loss", 0.0)):
-        raise TrainingError(
-            f"the loss is not finite (step {step}, learning rate {lr:.3g})",
-            hint="lower pretrain.lr or add pretrain.warmup_epochs; "
-            "the last checkpoint is from before and is kept",
+        raise _not_finite(
+            f"(step {at}, learning rate {lr:.3g})",
+            "lower pretrain.lr or add pretrain.warmup_epochs; the last checkpoint is from before and is kept",
         )
     return values
+
+
+def _not_finite(where: str, hint: str) -> DbtsslError:
+    return marked(TrainingError(f"the loss is not finite {where}", hint=hint), "objective")
 
 
 def _identity(

@@ -13,8 +13,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dbtssl.data.records import SliceRef
+from dbtssl.errors import DbtsslError
 from dbtssl.interfaces import Batch, HasPartner
 from dbtssl.interfaces.abilities import able
+from dbtssl.interfaces.boundary import calling
+from dbtssl.training import promises
 from dbtssl.views.crops import check_views, cut, draw_places, pixel_size
 from dbtssl.views.photometry import photometry
 
@@ -74,7 +77,7 @@ class Pairs(Dataset[RawBatch]):
             rng = np.random.default_rng([SAMPLE, self.seed, epoch, item])
             at = item % len(cohort)
             anchor = SliceRef(at, int(rng.integers(cohort[at].n_slices)))
-            positive = self.sampler.positive(anchor, cohort, rng)
+            positive = promises.positive(self.sampler, anchor, cohort, rng)
             same_slice[row] = positive == anchor
             places = draw_places(self.views, anchor, positive, self.slices, rng)
             for v, (view, place) in enumerate(zip(self.views, places, strict=True)):
@@ -129,11 +132,32 @@ class Order(Sampler[list[tuple[int, int]]]):
                 yield [(epoch, int(item)) for item in order[low : low + share]]
 
 
-def loader(pairs: Pairs, order: Order, workers: int, pin: bool) -> DataLoader[RawBatch]:
+@dataclass(frozen=True)
+class _Carried(Dataset[RawBatch | DbtsslError]):
+    """Batches of a worker process, or the error that one had: torch would make a text of the error."""
+
+    pairs: Pairs
+
+    def __getitems__(self, where: Sequence[tuple[int, int]]) -> RawBatch | DbtsslError:
+        try:
+            return self.pairs.__getitems__(where)
+        except DbtsslError as exc:
+            return exc
+
+
+def loader(pairs: Pairs, order: Order, workers: int, pin: bool) -> Iterator[RawBatch]:
     """The batches of ``order``; ``workers`` processes make them, or this one if 0."""
-    return DataLoader(
-        pairs, batch_sampler=order, num_workers=workers, collate_fn=_as_it_is, pin_memory=pin
+    batches: DataLoader[RawBatch | DbtsslError] = DataLoader(
+        _Carried(pairs) if workers else pairs,
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
     )
+    for batch in batches:
+        if isinstance(batch, DbtsslError):
+            raise batch
+        yield batch
 
 
 def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
@@ -150,7 +174,8 @@ def no_partner(sampler: interfaces.Sampler, cohort: Cohort) -> dict[str, float]:
     """Share of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it is no `HasPartner`."""
     if not able(sampler, HasPartner):
         return {}
-    without = sum(not sampler.has_partner(volume, cohort) for volume in range(len(cohort)))
+    with calling("sampler", f"has_partner in a cohort of {len(cohort)} volumes"):
+        without = sum(not sampler.has_partner(volume, cohort) for volume in range(len(cohort)))
     return {"no_partner": without / len(cohort)}
 
 

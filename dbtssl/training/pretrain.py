@@ -19,11 +19,12 @@ __all__ = ["PretrainConfig", "PretrainResult", "pretrain"]
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """What was done: epochs, optimiser steps, and the mean loss of the last epoch."""
+    """What was done: epochs, optimiser steps, the mean loss of the last epoch, and what was said at the start."""
 
     epochs: int
     steps: int
     loss: float
+    warnings: tuple[str, ...] = ()
 
 
 def pretrain(
@@ -44,7 +45,8 @@ def pretrain(
     ``folder`` gets ``checkpoint.pt`` and ``log.jsonl`` (one line an epoch). Called again with the same folder it goes
     on where the checkpoint is, and ends with the same weights, on a CPU bit for bit; the caller builds the objective
     anew, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
-    every process calls this function, process 0's weights count, and it alone writes. No label is trained on.
+    every process calls this function, process 0's weights count, and it alone writes. No label is trained on: the
+    cohort that ``sampler`` sees has neither labels nor boxes, and a plugin that reads one fails.
 
     ``monitor`` measures the encoder on validation patients as it goes, and changes nothing of the result;
     ``monitors.jsonl`` and ``monitors.png`` in ``folder`` then tell of it, and so do event files where it says so.

@@ -282,7 +282,7 @@ def test_the_code_of_a_plugins_source_is_in_the_key_of_the_prepared_data(tmp_pat
                 "data": {"source": source, "root": str(tmp_path)},
             },
         )
-        return prepare_stage(spec, tmp_path, []).key
+        return prepare_stage(spec, registry().build("source", source, {}), tmp_path, []).key
 
     first = key(SOURCE)
     assert key(f"# a comment\n{SOURCE}") == first

@@ -18,6 +18,7 @@ from dbtssl.evaluation.predictions import read_predictions
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.score import score
 from dbtssl.evaluation.values import Score
+from dbtssl.plugins import add_plugin_file, registry
 
 
 def table(prefix, seed, patients=14, positives=6, **metadata):
@@ -292,3 +293,48 @@ def test_the_page_of_columns_names_them_all():
 
     page = (Path(__file__).parents[2] / "docs" / "predictions.md").read_text()
     assert [name for name in COLUMNS if f"`{name}`" not in page] == []
+
+
+AGGREGATORS = """
+from dbtssl.api import Config, hookimpl
+
+DBTSSL_API = 1
+
+
+class Short:
+    Config = Config
+    level, needs = "any", "logits"
+
+    def __call__(self, groups):
+        return groups.values[groups.offsets[1:-1]]
+
+
+class Forgets(Short):
+    def fit(self, train, val):
+        raise NotImplementedError
+
+
+@hookimpl
+def register_components(register):
+    register("aggregator", "short", f"{__name__}:Short", "a toy")
+    register("aggregator", "forgets", f"{__name__}:Forgets", "a toy")
+"""
+
+
+@pytest.mark.parametrize("place", ["patch", "slice", "breast", "patient"])
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("short", "expected one score a "), ("forgets", "it has fit() and no state()")],
+)
+def test_an_aggregator_that_breaks_its_promise_is_named_with_its_plugin(
+    files, call, place, name, cause
+):
+    path = files / "toy_scores.py"
+    path.write_text(AGGREGATORS)
+    add_plugin_file(path)
+    registry.cache_clear()
+    code, out, err = call(files / "test.parquet", f"--{place}", name)
+    assert (code, out) == (2, "")
+    assert f"aggregator {name!r} of {path}: " in err
+    assert cause in err
+    assert "hint: " in err

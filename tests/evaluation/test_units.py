@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from dbtssl.errors import ConfigError, DataError
+from dbtssl.errors import ConfigError, DataError, PluginError
 from dbtssl.evaluation.aggregators import Max, Mean
 from dbtssl.evaluation.predictions import parse_predictions
 from dbtssl.evaluation.units import first_patches, score_sets
@@ -86,8 +86,8 @@ class Infinite(Max):
     [
         (Odd(), ConfigError, "aggregator Odd works at level volume, not slice"),
         (OfFeatures(), ConfigError, "needs features; predictions hold logits"),
-        (Short(), DataError, "expected one score a slice"),
-        (Infinite(), DataError, "gave scores of slices that are not finite"),
+        (Short(), PluginError, "expected one score a slice"),
+        (Infinite(), PluginError, "gave scores of slices that are not finite"),
     ],
 )
 def test_an_aggregator_that_cannot_be_used(make_table, aggregator, error, message):

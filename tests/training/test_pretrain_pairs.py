@@ -21,6 +21,7 @@ class Other:
     """The positive is a slice of the next volume."""
 
     Config = Config
+    crosses_patients = True
 
     def positive(self, anchor, cohort, rng):
         volume = (anchor.volume + 1) % len(cohort)

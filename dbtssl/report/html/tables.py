@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 from dbtssl.evaluation.detection import PRIMARY
 from dbtssl.evaluation.values import Value
 from dbtssl.report.audit import sentence
-from dbtssl.report.cells import clean, heading_text, interval_text, p_text, value_text
+from dbtssl.report.cells import (
+    clean,
+    heading_text,
+    interval_text,
+    name_text,
+    p_text,
+    value_text,
+)
 from dbtssl.report.columns import DELTA, METHOD, own, shared, shown_columns
 from dbtssl.report.conditions import unlike_words
+from dbtssl.report.notes import with_hint
 from dbtssl.report.query import ON_SCREEN
 
 if TYPE_CHECKING:
@@ -96,9 +104,10 @@ def _row(
 
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> HtmlCell:
     if column is METHOD:
-        told, name = own(row, rows), clean(row.method)
+        told, name = own(row, rows), name_text(row)
         text, below = (told, "") if row.single else (name, told)
-        return HtmlCell(text, below, key=name.lower(), title=clean(row.failure))
+        said = "; ".join([with_hint(row.failure, row.hint), *row.warnings])
+        return HtmlCell(text, below, key=clean(row.method).lower(), title=clean(said.strip("; ")))
     cell, key = column.cell(row), column.key(row)
     classes, title = "", ""
     if cell is not None:
