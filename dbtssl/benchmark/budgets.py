@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.folders import run_folder
 from dbtssl.benchmark.record import record_table
 from dbtssl.benchmark.results import keep, refuse_failures
 from dbtssl.benchmark.store import Store
@@ -22,19 +23,21 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.spec import Spec
 
 
-def benchmark_budgets(spec: Spec, out: Path) -> tuple[Record, ...]:
+def benchmark_budgets(spec: Spec, out: Path, *, strict: bool = False) -> tuple[Record, ...]:
     """Run ``spec`` for every share of its labels, each into its own folder, with the overview of those done so far.
 
     Raises `PluginError` at the end where rows failed, as one benchmark does.
     """
-    folder, store = out / spec.name, Store(out / "store")
+    folder, store = run_folder(spec, out), Store(out / "store")
     records: list[Record] = []
     budgets: list[Budget] = []
     failures: dict[str, str] = {}
     error: Exception | None = None
     for share in spec.labels:
         name = budget_name(share)
-        record, first = keep(spec.model_copy(update={"labels": (share,)}), out, folder / name)
+        record, first = keep(
+            spec.model_copy(update={"labels": (share,)}), out, folder / name, strict=strict
+        )
         error = error or first
         failures |= {f"{name}: {row}": why for row, why in record.failures.items()}
         assert record.labels is not None, "the record is of this version"

@@ -11,7 +11,7 @@ from dbtssl.benchmark.context import stage_label
 from dbtssl.benchmark.rows import AGGREGATORS, aggregator
 from dbtssl.benchmark.store import Stage
 from dbtssl.benchmark.units import test_units
-from dbtssl.config import Config, canonical_json, result_fields
+from dbtssl.config import Config, canonical_json
 from dbtssl.errors import DataError
 from dbtssl.evaluation.bootstrap import CURVE_METRICS
 from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, EQUAL_DECIMALS
@@ -62,7 +62,7 @@ def comparison_stage(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]
         version=COMPARE_VERSION,
         config={
             "baseline": _baseline(spec, [name for name, *_ in parts]),
-            "protocol": result_fields(spec.rules),
+            "protocol": spec.rules.rules,
             "aggregators": {place: aggregator(spec, place).key() for place in AGGREGATORS},
             "rows": [[name, seed] for name, seed, *_ in parts],
         },

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from dbtssl.evaluation.protocol import RELEASED_NORMALS
 from dbtssl.inference.patches import PatchRule
 from dbtssl.interfaces import Labelled
 
@@ -43,6 +44,14 @@ class Context:
         before, after = self.spec.rules.lesion_window
         slices = self.data.dataset.slices(part)
         return Labelled(slices, tuple(abnormal_slices(v, before, after) for v in slices.cohort))
+
+    def fine_tuned_on(self, part: Literal["train", "val"], volumes: Sequence[int]) -> Sequence[int]:
+        """Those of the labelled ``volumes`` that fine-tuning sees under the protocol: all, or fewer normal ones."""
+        from dbtssl.data.label_budget import fewer_normals
+
+        if self.spec.rules.fine_tuning == "own":
+            return volumes
+        return fewer_normals(self.data.dataset.cohort, volumes, RELEASED_NORMALS[part])
 
     def budget(self, seed: int) -> LabelBudget:
         """The training volumes whose labels a row of ``seed`` may read."""

@@ -30,6 +30,7 @@ from dbtssl.interfaces import Level, Reported
 from dbtssl.io import write_text
 from dbtssl.plugins.registry import registry
 from dbtssl.report.build import build_table
+from dbtssl.report.conditions import Conditions
 from dbtssl.report.notes import of_levels, with_hint
 from dbtssl.report.table import Entry
 
@@ -74,6 +75,9 @@ class RowRecord(Config):
     made_with: dict[str, str] = Field(
         default_factory=dict, description="versions and devices that its stages were made with"
     )
+    conditions: Conditions | None = Field(
+        default=None, description="fine-tuning, encoder and images; none in older records"
+    )
     hint: str = Field(default="", description="what to do about the failure")
     warnings: tuple[str, ...] = Field(
         default=(), description="what the row's stages found that does not stop it"
@@ -114,6 +118,9 @@ class Record(Config):
     data: str = Field(description="content hash of the prepared data set")
     split: str = Field(description="hash of the split")
     notes: tuple[str, ...] = Field(default=(), description="what the split says of its lists")
+    told: tuple[str, ...] = Field(
+        default=(), description="what changes presets, and what methods bring that does not count"
+    )
     spec: dict[str, Any] = Field(description="the specification, resolved")
     stages: tuple[StageRecord, ...] = Field(description="every stage that the run used")
     rows: tuple[RowRecord, ...] = Field(description="rows of the table")
@@ -191,10 +198,13 @@ def recall(folder: Path, spec: Spec, store: Store) -> Record | None:
 
 def record_table(record: Record, store: Store) -> Table:
     """The table of a run, from its record and its score stages alone."""
+    entries = [_entry(row, store) for row in record.rows]
+    protocols = dict.fromkeys(entry.score.protocol for entry in entries if entry.score)
+    tuned = [note for rules in protocols for note in rules.fine_tuning_notes()]
     found = store.open("compare", record.comparison) if record.comparison else None
     table = build_table(
         record.title,
-        [_entry(row, store) for row in record.rows],
+        entries,
         phantom=record.phantom,
         evaluation_sets=NAMES,
         compared=read_comparison(found.folder).compared() if found else None,
@@ -205,7 +215,14 @@ def record_table(record: Record, store: Store) -> Table:
     every = record.spec.get("predict", {}).get("every", 1)
     of_slices = (f"One slice in {every} of each volume was scored, of both classes alike.",)
     made = conditions_note({f"{r.method}, seed {r.seed}": r.made_with for r in record.rows})
-    told = (*of_labels, *(of_slices if every > 1 else ()), *of_split, *filter(None, [made]))
+    told = (
+        *record.told,
+        *tuned,
+        *of_labels,
+        *(of_slices if every > 1 else ()),
+        *of_split,
+        *filter(None, [made]),
+    )
     return replace(table, notes=(*table.notes, *told))
 
 
@@ -233,6 +250,7 @@ def _entry(row: RowRecord, store: Store) -> Entry:
         warnings=row.warnings,
         missing={level: with_hint(why.reason, why.hint) for level, why in row.missing.items()},
         frozen=_frozen(row, store),
+        conditions=row.conditions,
     )
 
 

@@ -6,8 +6,10 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.conditions import conditions, refuse_unlike
 from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.folders import replaced_rows, run_folder
 from dbtssl.benchmark.monitors import keep_plots
 from dbtssl.benchmark.provenance import components, made_with
 from dbtssl.benchmark.record import (
@@ -42,17 +44,20 @@ OF_LEVELS = re.compile(
 )  # the end of a failure's name that is not of a whole row
 
 
-def benchmark(spec: Spec, out: Path) -> Record:
-    """Run ``spec``, or find it done; print the table and write it below ``out``.
+def benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Record:
+    """Run ``spec``, or find it done; print the table and write it below ``out`` (`run_folder`).
 
-    Raises `PluginError` at the end where a row failed, so that a script sees it; the other rows are kept.
+    Raises `PluginError` at the end where a row failed, so that a script sees it; the other rows are kept. With
+    ``strict``, raises `ConfigError` where rows differ in more than the method.
     """
-    record, error = keep(spec, out, out / spec.name)
+    record, error = keep(spec, out, run_folder(spec, out), strict=strict)
     refuse_failures(record.failures, len(record.rows), error)
     return record
 
 
-def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]:
+def keep(
+    spec: Spec, out: Path, folder: Path, *, strict: bool = False
+) -> tuple[Record, Exception | None]:
     """Run ``spec`` in the store below ``out``, or find it done; print its table and write what is kept to ``folder``.
 
     The record, and the first error of the rows that failed.
@@ -62,20 +67,31 @@ def keep(spec: Spec, out: Path, folder: Path) -> tuple[Record, Exception | None]
     executed = 0
     error: Exception | None = None
     record = recall(folder, spec, store)
+    if record is not None and strict:
+        refuse_unlike({row.method: row.conditions for row in record.rows if row.conditions})
+    made = record is None
     if record is None:
         from dbtssl.benchmark.run import run_benchmark
 
-        outcome = run_benchmark(spec, out)
+        outcome = run_benchmark(spec, out, strict=strict)
         executed = outcome.executed
         error = next((scored.error for scored in outcome.scored if scored.error), None)
         record = _record(spec, outcome, store)
         folder.mkdir(parents=True, exist_ok=True)
+        if replaced := replaced_rows(folder, record):
+            print(
+                f"{folder}: other data or code than for the table that was here, which is replaced; rows with other "
+                f"numbers: {', '.join(replaced)}",
+                file=sys.stderr,
+            )
         write_record(record, folder)
+        # that of an earlier table must not stand beside this one, even if no other can be made
+        (folder / PAGE).unlink(missing_ok=True)
     table = record_table(record, store)
     written = write_table(table, folder)
     plots = keep_plots(record, store, folder)
     page = folder / PAGE
-    if executed or not page.is_file():
+    if made or not page.is_file():
         from dbtssl.benchmark.evidence import write_report
 
         write_report(Run(folder, record, store), page)
@@ -110,7 +126,15 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
         notes=data.split.notes,
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
-        rows=tuple(_row(spec, scored, store) for scored in outcome.scored),
+        rows=tuple(_row(spec, scored, store, len(data.split.train)) for scored in outcome.scored),
+        told=tuple(
+            dict.fromkeys(
+                said
+                for x in outcome.scored
+                if not isinstance(x.row, BrokenRow)
+                for said in x.row.told
+            )
+        ),
         labels=LabelRecord(
             share=spec.share,
             abnormal=budget.abnormal,
@@ -123,7 +147,7 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
     )
 
 
-def _row(spec: Spec, scored: Scored, store: Store) -> RowRecord:
+def _row(spec: Spec, scored: Scored, store: Store, volumes: int) -> RowRecord:
     row, error = scored.row, scored.error
     return RowRecord(
         method=row.name,
@@ -141,4 +165,5 @@ def _row(spec: Spec, scored: Scored, store: Store) -> RowRecord:
         missing=dict(scored.missing),
         components=() if isinstance(row, BrokenRow) else components(spec, row),
         made_with=made_with(store, scored.stages),
+        conditions=None if isinstance(row, BrokenRow) else conditions(row, volumes),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dbtssl.benchmark.density import check_density
 from dbtssl.benchmark.initial import initial
+from dbtssl.benchmark.layers import Layers
 from dbtssl.config import Config, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError, PluginError
 from dbtssl.evaluation.asked import broken_promise
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dbtssl.benchmark.spec import BackboneSpec, RowSpec, Spec
     from dbtssl.evaluation.protocol import Protocol
     from dbtssl.interfaces import Level, Method, Reported
+    from dbtssl.interfaces.schedule import PretrainConfig
 
 
 Place = Literal["patch", "slice", "breast", "patient"]
@@ -64,9 +66,11 @@ class Row:
     backbone: BackboneSpec
     objective: Part | None
     sampler: Part | None
-    pretrain: Config | None
+    pretrain: PretrainConfig | None
     finetuner: Part
     initial: Initial | None
+    told: tuple[str, ...] = ()
+    """What changes its preset, and what its method brings that does not count."""
 
     @property
     def finetuning(self) -> str:
@@ -221,10 +225,8 @@ def _refuse_grid(spec: Spec) -> None:
         )
 
 
-def _part(
-    kind: str, name: str, config: dict[str, Any], where: str = "", asked_by: str = ""
-) -> Part:
-    cls = _load(kind, name, asked_by)
+def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
+    cls = _load(kind, name)
     return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
 
 
@@ -257,41 +259,43 @@ def _row(
     preset_name = row.preset if row else ""
     preset = _preset(method_name, method, preset_name)
 
-    def merged(part: str, *layers: dict[str, Any]) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        own = getattr(row, part) if row else {}
-        of_preset = preset.get("finetuner" if part == "finetune" else part, {})
-        for layer in (layers[0], of_preset, *layers[1:], own):
-            out |= layer
-        return out
+    layers = Layers(name, method_name, method, row, preset)
+
+    def part(kind: str, what: str, keys: Callable[[type[Config]], dict[str, Any]], by: str) -> Part:
+        where = f"{name}: {kind}.{what}"
+        return _part(kind, what, keys(_load(kind, what, by).Config), where)
 
     objective = sampler = pretrain = None
     if method.objective is not None:
         objective_name = method.objective
         sampler_name = (row.pairs if row else "") or method.sampler
         objective = attempt(
-            lambda: _part(
+            lambda: part(
                 "objective",
                 objective_name,
-                merged(
-                    "objective", method.objective_config, spec.objective.get(objective_name, {})
+                lambda config: layers.merged(
+                    "objective",
+                    method.objective_config,
+                    spec.objective.get(objective_name, {}),
+                    f"objective.{objective_name}",
+                    config,
                 ),
-                f"{name}: objective.{objective_name}",
                 asked_by,
             )
         )
         if sampler_name is None:
             raise ConfigError(f"method {method_name!r} has an objective and no sampler")
-        if sampler_name == method.sampler:
-            pair_keys = merged("sampler", method.sampler_config)
-        else:  # the method's and the preset's keys are of another Config
-            pair_keys = row.sampler if row else {}
+
+        def pair_keys(config: type[Config]) -> dict[str, Any]:
+            if sampler_name != method.sampler:  # those of method and preset are of another Config
+                return row.sampler if row else {}
+            return layers.merged("sampler", method.sampler_config, {}, "sampler", config)
+
         sampler = attempt(
-            lambda: _part(
+            lambda: part(
                 "sampler",
                 sampler_name,
                 pair_keys,
-                f"{name}: sampler.{sampler_name}",
                 f"row {name!r}: pairs" if row and row.pairs else asked_by,
             )
         )
@@ -300,7 +304,9 @@ def _row(
                 PretrainConfig,
                 _in_proportion(
                     _planned(method, preset_name),
-                    merged("pretrain", method.pretrain, spec.pretrain),
+                    layers.merged(
+                        "pretrain", method.pretrain, spec.pretrain, "pretrain", PretrainConfig
+                    ),
                 ),
                 f"{name}: pretrain",
             )
@@ -311,18 +317,19 @@ def _row(
             hint="remove its pairs and its objective, sampler and pretrain tables",
         )
     finetuner = attempt(
-        lambda: _part(
+        lambda: part(
             "finetuner",
             method.finetuner,
-            merged("finetune", method.finetuner_config, spec.finetune),
-            f"{name}: finetuner.{method.finetuner}",
+            partial(layers.finetune, spec.finetune),
             asked_by,
         )
     )
     backbone = (row.backbone if row else None) or spec.backbone
     source = (row.weights if row else "") or method.weights
     begin = None if source is None else attempt(partial(initial, source, name))
-    return Row(name, method, preset_name, backbone, objective, sampler, pretrain, finetuner, begin)
+    told = tuple(layers.told)
+    parts = (objective, sampler, pretrain, finetuner)
+    return Row(name, method, preset_name, backbone, *parts, begin, told)
 
 
 def _planned(method: Method, preset: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbtssl.benchmark.comparison import comparison_stage
+from dbtssl.benchmark.conditions import conditions, refuse_unlike
 from dbtssl.benchmark.context import Context, stage_label
 from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.density import open_density
@@ -112,13 +113,21 @@ class Outcome:
     comparison: str = ""
 
 
-def run_benchmark(spec: Spec, out: Path) -> Outcome:
-    """Every row of ``spec`` through its stages; what is in the store below ``out`` is not done again."""
+def run_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Outcome:
+    """Every row of ``spec`` through its stages; what is in the store below ``out`` is not done again.
+
+    ``strict`` refuses rows that differ in more than the method, before any of them is made.
+    """
     resolved = resolve(spec)
+    if strict:
+        refuse_unlike({row.name: conditions(row) for row in resolved.rows})
     executor = Executor(Store(out / "store", partial(run_environment, spec.run.accelerator)))
     request = "" if must_make_phantom(spec) else request_digest(spec)  # files may change in a run
     data = open_data(spec, executor.get)
     assert data is not None, "an executor that is not dry makes what is missing"
+    if strict:  # by now the images are known
+        volumes = len(data.split.train)
+        refuse_unlike({row.name: conditions(row, volumes) for row in resolved.rows})
     check_patch_size(spec, data)
     ctx = Context(spec, data, open_density(spec, data))
     for broken in resolved.broken:
@@ -136,12 +145,14 @@ def run_benchmark(spec: Spec, out: Path) -> Outcome:
     return Outcome(data, scored, lines, executor.executed, request, comparison)
 
 
-def plan_benchmark(spec: Spec, out: Path) -> list[Line]:
+def plan_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> list[Line]:
     """What a run would do, stage by stage, for every share of the labels; nothing is made.
 
     Rows that cannot be run are said and have no stage.
     """
     resolved = resolve(spec)
+    if strict:
+        refuse_unlike({row.name: conditions(row) for row in resolved.rows})
     for row in resolved.broken:
         say(f"row {row.name} cannot be run: {row.error.message}")
     executor = Executor(Store(out / "store"), dry=True)

@@ -15,7 +15,7 @@ from dbtssl.benchmark.row_warnings import WARNINGS, write_warnings
 from dbtssl.benchmark.rows import aggregator
 from dbtssl.benchmark.stages import backbone_key, fine_tuned
 from dbtssl.benchmark.store import Stage
-from dbtssl.config import digest, result_fields
+from dbtssl.config import digest
 from dbtssl.errors import TrainingError
 from dbtssl.evaluation.evaluation_sets import SUB5
 from dbtssl.evaluation.values import Score
@@ -135,7 +135,7 @@ def score_stage(
         label=stage_label(ctx.spec, f"{row.name}, seed {seed}"),
         version=SCORE_VERSION,
         config={
-            "protocol": result_fields(chosen),
+            "protocol": chosen.rules,
             "aggregators": {
                 "patch": patch.key(),
                 "slice": slice_.key(),

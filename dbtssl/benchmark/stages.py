@@ -103,6 +103,7 @@ def pretrain_stage(ctx: Context, row: Row, seed: int) -> Stage:
 def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None) -> Stage:
     """From encoder and labelled patients to a patch classifier, chosen on validation."""
     budget = ctx.budget(seed)
+    as_released = ctx.spec.rules.fine_tuning == "as-released"
 
     def run(folder: Path) -> None:
         from dbtssl.inference.reloaded import check_reloaded, refuse_network
@@ -111,7 +112,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
         head = None if pretrained is None else _head(pretrained.folder / HEAD)
         with _seeded(seed):
             finetuner = row.finetuner.build()
-        train, val = ctx.labelled(budget.volumes), ctx.labelled(ctx.data.split.val)
+        train = ctx.labelled(ctx.fine_tuned_on("train", budget.volumes))
+        val = ctx.labelled(ctx.fine_tuned_on("val", ctx.data.split.val))
         settings = Run(
             seed=seed,
             patches=ctx.rule,
@@ -119,6 +121,7 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             accelerator=ctx.spec.run.accelerator,
             workers=ctx.spec.run.workers,
             head=head,
+            as_released=as_released,
         )
         with calling("finetuner", f"fit on {len(train.slices.cohort)} training volumes"):
             found = finetuner.fit(encoder, train, val, settings)
@@ -137,7 +140,8 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
             "labels": ctx.label_key(),
             "seed": seed,
         }
-        | ({"labelled": budget.digest} if budget.digest else {}),
+        | ({"labelled": budget.digest} if budget.digest else {})
+        | ({"fine_tuning": "as-released"} if as_released else {}),
         parents=ctx.data.key() | ({"pretrain": pretrained.content} if pretrained else {}),
         outputs=(CLASSIFIER,),
         run=run,

@@ -34,9 +34,19 @@ EPILOG = "Example: dbtssl benchmark --data bcs-dbt:/data/BCS-DBT --set predict.p
     multiple=True,
     help="Change one key of the specification; may be given again.",
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse rows that differ in more than the method: fine-tuning, encoder, images seen in pretraining.",
+)
 @click.option("--plan", is_flag=True, help="Show what would be done; do nothing.")
 def command(
-    spec: Path | None, data: str | None, out: Path, assignments: tuple[str, ...], plan: bool
+    spec: Path | None,
+    data: str | None,
+    out: Path,
+    assignments: tuple[str, ...],
+    strict: bool,
+    plan: bool,
 ) -> None:
     """Run a benchmark and print its table.
 
@@ -49,7 +59,7 @@ def command(
     if plan:
         from dbtssl.benchmark.run import plan_benchmark
 
-        _print_plan(plan_benchmark(loaded, out))
+        _print_plan(plan_benchmark(loaded, out, strict=strict))
         return
     from dbtssl.benchmark.results import benchmark
     from dbtssl.errors import ConfigError
@@ -63,9 +73,9 @@ def command(
     if len(loaded.labels) > 1:
         from dbtssl.benchmark.budgets import benchmark_budgets
 
-        benchmark_budgets(loaded, out)
+        benchmark_budgets(loaded, out, strict=strict)
     else:
-        benchmark(loaded, out)
+        benchmark(loaded, out, strict=strict)
 
 
 def _print_plan(lines: list[Line]) -> None:

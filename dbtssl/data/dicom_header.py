@@ -44,7 +44,7 @@ FRAMES = "NumberOfFrames and the data do not belong together: take the series as
 
 _SIZE = ("NumberOfFrames", "Rows", "Columns")
 _BITS = ("BitsAllocated", "BitsStored")
-_FIELDS = ["SOPClassUID", *_SIZE, *presentation.FIELDS]
+_FIELDS: list[str] = ["SOPClassUID", *_SIZE, *presentation.FIELDS]
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixels
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbtssl.config import digest
+from dbtssl.data.records import Label
 from dbtssl.data.split import abnormal_patients
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from fractions import Fraction
 
     from dbtssl.data.records import Cohort
     from dbtssl.data.split import Actionable
@@ -51,6 +53,19 @@ def draw_labels(
     whole = len(volumes) == len(train)
     ids = "" if whole else digest(sorted(cohort[i].id for i in volumes))
     return LabelBudget(volumes, ids, len(groups[0]), len(groups[1]))
+
+
+def fewer_normals(cohort: Cohort, volumes: Sequence[int], share: Fraction) -> tuple[int, ...]:
+    """All benign and cancer volumes of ``volumes`` and ``share`` of the others, rounded up, in their order.
+
+    A hash of the volume decides, so it is the same for every seed and method, as the released SIFT-DBT lists are.
+    """
+    normal = [i for i in volumes if cohort[i].label < Label.BENIGN]
+    order = sorted(
+        normal, key=lambda i: hashlib.sha256(f"normals/{cohort[i].id}".encode()).digest()
+    )
+    left_out = set(order[math.ceil(share * len(order)) :])
+    return tuple(i for i in volumes if i not in left_out)
 
 
 def patients_of(share: float, n: int) -> int:

@@ -7,7 +7,8 @@ and thresholds are chosen on the test set, so its rows are a diagnostic and are 
 
 from __future__ import annotations
 
-from typing import Literal
+from fractions import Fraction
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,6 +16,30 @@ from dbtssl.config import Config, did_you_mean, digest, result_fields
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.curve import SpecificityRule
 from dbtssl.evaluation.threshold_rules import placed_rule, threshold_words
+
+RELEASED_NORMALS = {"train": Fraction(3067, 12680), "val": Fraction(438, 1816)}
+"""Share of the normal volumes in ``BCS-DBT_{split}_subset_idx_5.00.json``; all benign and cancer volumes are there."""
+
+NOT_AS_RELEASED = (
+    "The head is one logit, not two: it begins as the difference of two outputs of PyTorch's default initialisation, "
+    "and moves half as far at the same learning rate.",
+    "Which normal volumes are in the quarter that fine-tuning sees is drawn here: the released list of the training "
+    "split cannot be read without the order of its table.",
+    "Validation patches are the same in every epoch, and all are scored; the released code draws them in each epoch, "
+    "and drops the last partial batch.",
+    "Test is scored once, with the epoch that validation chose; the released training prints the highest test AUC of "
+    "any epoch so far.",
+    "Batches are half abnormal exactly, and go through the slices of each class; the released code draws with "
+    "replacement and is balanced in expectation.",
+    "The learning rate falls step by step to 0; released: epoch by epoch to 1e-6.",
+    "Batch norm sees the whole batch; released: 32 patches on each of 4 devices.",
+    "Linear fine-tuning keeps the batch-norm statistics of the encoder; the released code lets them move.",
+    "Pixels have their full bit depth, in [0, 1]; released: 8 bits, minus 0.1550, divided by 0.1521.",
+    "Flip, crop, rotation and translation are one resampling; released: one after the other.",
+    "Pretraining leaves out Actionable volumes, as fine-tuning and test do; the released code pretrains on them too.",
+    "Test patches and the order of training have random numbers of their own.",
+)
+"""Of the released SIFT-DBT code, XYPB/SIFT_DBT at bcc16a5b."""
 
 
 class Protocol(Config):
@@ -49,11 +74,34 @@ class Protocol(Config):
         default="at-least", description="which ROC vertex gives the specificity at a sensitivity"
     )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="level of every interval")
+    fine_tuning: Literal["own", "as-released"] = Field(
+        default="own",
+        description="as-released: validation patches of abnormal slices lie over the lesion, a quarter of the normal "
+        "volumes is seen, and a new head begins as PyTorch's",
+    )
 
     @property
     def digest(self) -> str:
         """SHA-256 of all rules, in hex; rows of different digests are never ranked together."""
-        return digest(result_fields(self))
+        return digest(self.rules)
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """All rules as plain data. One that is younger than digests that are known stands there only where it holds."""
+        fields = result_fields(self)
+        return {k: v for k, v in fields.items() if (k, v) != ("fine_tuning", "own")}
+
+    def fine_tuning_notes(self) -> tuple[str, ...]:
+        """How fine-tuning differs from other protocols', and what is not as in the released code all the same."""
+        if self.fine_tuning == "own":
+            return ()
+        train, val = (f"{100 * float(RELEASED_NORMALS[part]):.1f} %" for part in ("train", "val"))
+        return (
+            f"Fine-tuning as released: it sees {train} of the normal training and {val} of the normal validation "
+            "volumes, drawn by a hash; its epoch is chosen on patches that lie over the lesion in abnormal slices; a "
+            "new head begins as PyTorch's.",
+            *(f"Not as released: {said}" for said in NOT_AS_RELEASED),
+        )
 
     @property
     def diagnostic(self) -> bool:
@@ -130,14 +178,17 @@ STRICT_ACTIONABLE_NORMAL = Protocol(name="strict-actionable-normal", version=2, 
 
 AS_PUBLISHED = Protocol(
     name="as-published",
-    version=2,  # 1 took the specificity at any vertex, 2 as scikit-learn's roc_curve gives them
+    # 1 took the specificity at any vertex, 2 as scikit-learn's roc_curve gives them; 3 fine-tunes as released
+    version=3,
+    fine_tuning="as-released",
     lesion_window=(4, 3),
     test_patches="oracle",
     slice_threshold="one-half",
     threshold="test-balanced-grid",
     specificity_rule="nearest",
 )
-"""The released SIFT-DBT evaluation: ``BCS_DBT_cls_dataset.py:396-400, 459-486``, ``test.py:86``,
+"""The released SIFT-DBT evaluation and fine-tuning: ``main_cls.py:211-216, 328-345``,
+``BCS_DBT_cls_dataset.py:396-400, 459-486``, ``test.py:86``,
 ``volume_eval.py:84-129``, ``utils.py:141-145``."""
 
 _PROTOCOLS = {p.name: p for p in (STRICT, STRICT_ACTIONABLE_NORMAL, AS_PUBLISHED)}

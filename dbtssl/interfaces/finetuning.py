@@ -32,7 +32,8 @@ class Run:
     """What a fine-tuner needs besides the data: device, seed, patch rule, and a folder for its logs.
 
     ``head`` holds ``weight`` ``(1, num_features)`` and ``bias`` ``(1,)`` of the logit that the objective learnt without
-    labels, where it has one.
+    labels, where it has one. ``as_released`` is of protocol as-published: the epoch is chosen on patches that lie over
+    the lesion in abnormal slices, and a new head begins as PyTorch's do.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class Run:
     accelerator: str = "auto"
     workers: int = 0
     head: Mapping[str, torch.Tensor] | None = None
+    as_released: bool = False
 
 
 @runtime_checkable

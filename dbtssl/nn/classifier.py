@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
@@ -16,15 +18,24 @@ class PatchClassifier(nn.Module):
 
     ``encoder`` maps to ``(B, encoder.num_features)``; ``seed`` decides the new head's weights. One logit trained with
     binary cross-entropy is the paper's two-class softmax with cross-entropy: the logit is the difference of the two.
+    ``init`` is ``small``, N(0, 0.01) and bias 0, or ``torch``, the difference of two outputs of a new `nn.Linear`.
     Only the parametrisation differs (at equal learning rates the difference of two trained logits moves twice as far).
     """
 
-    def __init__(self, encoder: nn.Module, *, seed: int = 0) -> None:
+    def __init__(
+        self, encoder: nn.Module, *, seed: int = 0, init: Literal["small", "torch"] = "small"
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         # unlike nn.Linear itself, this draws no number from the global random state
         self.head = skip_init(nn.Linear, encoder.num_features, 1)  # type: ignore[no-untyped-call]
         generator = torch.Generator().manual_seed(seed)
+        if init == "torch":
+            for parameter in self.head.parameters():
+                bound = self.head.in_features**-0.5
+                two = torch.empty(2, *parameter.shape).uniform_(-bound, bound, generator=generator)
+                parameter.data.copy_(two[1] - two[0])
+            return
         nn.init.normal_(self.head.weight, std=HEAD_STD, generator=generator)
         nn.init.zeros_(self.head.bias)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT, EQUAL_DECIMALS
 from dbtssl.evaluation.values import Value
+from dbtssl.report.conditions import differences
 from dbtssl.report.frozen import frozen_lines
 from dbtssl.report.notes import table_notes
 from dbtssl.report.paper import comparable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from dbtssl.evaluation.comparison import Difference
     from dbtssl.evaluation.values import Row, Score
+    from dbtssl.report.conditions import Unlike
     from dbtssl.report.table import Entry, Group, Rank, Tie
 
 
@@ -60,10 +62,11 @@ def build_table(
             level = scored[0].level
             if not scored[0].subgroup and (entry.score is None or level in entry.missing):
                 scored.append(_failed(entry, scored[0]))
+    unlike = _unlike(entries, compared.baseline)
     order = sorted(rows, key=lambda group: (LEVELS.index(group[0]), bool(group[1])))
     lines: list[TableRow] = []
     for group in order:
-        lines += _compared(_ranked(_with_means(rows[group])), compared)
+        lines += _compared(_ranked(_with_means(rows[group])), compared, unlike)
         lines += references.get(group, {}).values()
     lines += _ranked(_with_means(frozen_lines(entries)))
     present = {metric for line in lines for metric in line.cells}
@@ -217,12 +220,27 @@ def _settled(value: float | None) -> float | None:
     return None if value is None else round(value, EQUAL_DECIMALS)
 
 
-def _compared(lines: Sequence[TableRow], compared: Compared) -> list[TableRow]:
-    """Put the differences to the baseline beside the methods, and mark what cannot be told apart from the best."""
+def _unlike(entries: Sequence[Entry], baseline: str) -> dict[str, Unlike]:
+    """What each method differs in from the baseline beside the method itself."""
+    made = {entry.method: entry.made_under for entry in entries if entry.score}
+    if baseline not in made:
+        return {}
+    return {name: differences(row, made[baseline]) for name, row in made.items()}
+
+
+def _compared(
+    lines: Sequence[TableRow], compared: Compared, unlike: Mapping[str, Unlike]
+) -> list[TableRow]:
+    """Put the differences to the baseline beside the methods, and mark what cannot be told apart from the best.
+
+    A difference that is not the method's alone keeps no p value.
+    """
     out = []
     for line in lines:
-        ours = [d for d in compared.differences if _is_of(d, line)]
-        line = replace(line, differences={d.metric: d for d in ours})
+        other = unlike.get(line.method, {}) if line.kind == "method" else {}
+        untested = {"p": None, "p_holm": None} if other else {}
+        ours = [d.model_copy(update=untested) for d in compared.differences if _is_of(d, line)]
+        line = replace(line, differences={d.metric: d for d in ours}, unlike=other)
         for tie in compared.ties:
             if _is_of(tie, line) and tie.metric in line.cells:
                 line = _marked(line, tie.metric, tied=True)

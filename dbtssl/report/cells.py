@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import CATALOGUE
+from dbtssl.report.conditions import unlike_text
 
 if TYPE_CHECKING:
     from dbtssl.evaluation.comparison import Difference
@@ -76,6 +77,13 @@ def stars_text(difference: Difference | None) -> str:
         return ""
     p = difference.p_holm
     return next((stars for bound, stars in STARS if p < bound), "")
+
+
+def mark_text(difference: Difference | None, row: TableRow) -> str:
+    """What stands beside a difference: stars, or what else than the method differs; nothing beside an empty one."""
+    if difference is None or difference.difference is None:
+        return ""
+    return unlike_text(row.unlike) or stars_text(difference)
 
 
 def p_text(p: float | None) -> str:

@@ -14,11 +14,11 @@ from dbtssl.report.cells import (
     difference_interval,
     difference_text,
     epochs_text,
+    mark_text,
     name_text,
     p_text,
     paper_text,
     seed_text,
-    stars_text,
     value_text,
 )
 
@@ -98,9 +98,10 @@ def _difference(name: str) -> Column:
     return Column(
         f"{DELTA}{name}",
         f"Δ{CATALOGUE[name].label}",
-        "difference to the baseline in points, paired by patient; stars are Holm-corrected",
+        "difference to the baseline in points, paired by patient; stars are Holm-corrected; ≠ is not of the method "
+        "alone",
         lambda row: (
-            difference_text(row.differences.get(name)) + stars_text(row.differences.get(name))
+            difference_text(row.differences.get(name)) + mark_text(row.differences.get(name), row)
         ),
         key,
         lambda row: difference_interval(row.differences.get(name)),

@@ -20,10 +20,11 @@ from dbtssl.report.cells import (
     clean,
     difference_interval,
     difference_text,
+    mark_text,
     seed_text,
-    stars_text,
     value_text,
 )
+from dbtssl.report.conditions import difference_notes
 from dbtssl.report.markdown import MARK, TIED, escape
 from dbtssl.report.table import PHANTOM
 from dbtssl.report.tidy import FIELDS, csv_text, records
@@ -115,6 +116,10 @@ class LabelCurves:
                 f"A difference (Δ) is that to {baseline} with the same labels on the same test patients, in points, "
                 "with its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
                 "*** p < 0.001."
+            )
+            lines = [line for budget in self.rising for line in budget.lines(SHOWN).items()]
+            yield from difference_notes(
+                {name: row.unlike for name, row in lines}, baseline, marked=True
             )
         else:
             yield "There is no baseline among the rows, so there are no differences."
@@ -211,5 +216,5 @@ def _value(metric: str, row: TableRow) -> str:
 
 def _delta(metric: str, row: TableRow) -> str:
     found = row.differences.get(metric)
-    text = f"{difference_text(found)}{escape(stars_text(found))} {difference_interval(found)}"
+    text = f"{difference_text(found)}{escape(mark_text(found, row))} {difference_interval(found)}"
     return text.strip()

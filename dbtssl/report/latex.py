@@ -39,6 +39,7 @@ _SPECIAL = {
     "–": r"\textendash{}",
     "†": r"$\dagger$",
     "≥": r"$\ge$",
+    "≠": r"$\ne$",
     "≤": r"$\le$",
     "×": r"$\times$",
 }
@@ -80,6 +81,7 @@ def _group(table: Table, rows: Sequence[TableRow]) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
+            *(rf"\par\footnotesize {escape(note)}" for note in table.unlike(rows)),
             r"\end{table}",
         )
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import DEFAULT, EQUAL_DECIMALS, TASKS
 from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
+from dbtssl.report.conditions import unlike_notes
 from dbtssl.report.paper import why_not
 from dbtssl.report.table import FROZEN, LEVELS
 
@@ -41,6 +42,11 @@ def table_notes(
     if any(row.seeds for row in rows):
         notes.append(SEEDS)
     notes += _differences(rows, compared)
+    notes += unlike_notes(
+        {entry.method: entry.made_under for entry in entries if entry.score},
+        compared.baseline,
+        marked=any(row.unlike and row.differences for row in rows),
+    )
     notes += dict.fromkeys(e.score.protocol.words() for e in entries if e.score)
     notes += _of_scores([e for e in entries if e.score])
     notes += dict.fromkeys(words for e in entries if e.frozen for words in e.frozen.words())

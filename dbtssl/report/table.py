@@ -15,9 +15,10 @@ from pydantic import Field
 from dbtssl.config import Config
 from dbtssl.evaluation.catalogue import DEFAULT, TASKS
 from dbtssl.interfaces import Level
+from dbtssl.report.conditions import Conditions, Unlike, difference_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dbtssl.evaluation.comparison import Difference
     from dbtssl.evaluation.frozen import FrozenTasks
@@ -56,6 +57,15 @@ class Entry:
     hint: str = ""
     warnings: tuple[str, ...] = ()
     missing: Mapping[Level, str] = field(default_factory=dict)
+    conditions: Conditions | None = None
+
+    @property
+    def made_under(self) -> Conditions:
+        """What it was made under beside its method; of a run of an older version what is known."""
+        return self.conditions or Conditions(
+            finetuning={"finetune.strategy": self.finetuner},
+            encoder={"backbone.name": self.backbone},
+        )
 
 
 class Tie(Config):
@@ -99,7 +109,8 @@ class TableRow:
 
     ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
     that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
-    metric. A row with ``warnings`` has a mark on its name, and they stand below the table.
+    metric; ``unlike`` says what else than the method differs from the baseline. A row with ``warnings`` has a mark on
+    its name, and they stand below the table.
     """
 
     kind: Kind
@@ -131,6 +142,7 @@ class TableRow:
     diagnostic: bool = False
     failure: str = ""
     differences: Mapping[str, Difference] = field(default_factory=dict)
+    unlike: Unlike = field(default_factory=dict)
     paper_source: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
@@ -160,6 +172,11 @@ class Table:
     metrics: tuple[str, ...] = DEFAULT
     columns: tuple[str, ...] = DEFAULT_COLUMNS
     baseline: str = ""
+
+    def unlike(self, rows: Sequence[TableRow]) -> list[str]:
+        """What the marks of differences among ``rows`` mean; it stands beside the numbers even where notes do not."""
+        found = {row.method: row.unlike for row in rows if row.unlike and row.differences}
+        return list(difference_notes(found, self.baseline, marked=True))
 
     def groups(self) -> dict[Group, tuple[TableRow, ...]]:
         """Rows by level, subgroup, protocol and evaluation set, in order."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.report.cells import clean
+from dbtssl.report.conditions import unlike_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,6 +48,7 @@ DIFFERENCE: dict[str, type] = {
     "difference_high": float,
     "p": float,
     "p_holm": float,
+    "unlike": str,
 }
 COUNTS: dict[str, type] = {
     **dict.fromkeys(("n_pos", "n_neg", "n_pos_patients", "n_patients"), int),
@@ -106,6 +108,7 @@ def _record(row: TableRow, metric: str) -> dict[str, Any]:
         "difference_high": printed(metric, d.high) if d else None,
         "p": d.p if d else None,
         "p_holm": d.p_holm if d else None,
+        "unlike": unlike_words(row.unlike),
     }
 
 

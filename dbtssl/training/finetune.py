@@ -62,7 +62,8 @@ def train_patches(
     ``steps_per_epoch`` an epoch has as many patches as there are training slices.
 
     Selection: after every ``val_every`` epochs and after the last, the AUC over all validation slices (`slice_auc`) of
-    ``val_patches`` fixed patches each; of equal epochs the earlier is kept. After each epoch the state is written to
+    ``val_patches`` fixed patches each, with ``run.as_released`` over the lesion where there is one; of equal epochs the
+    earlier is kept. After each epoch the state is written to
     ``run.folder``: a run that was killed goes on from there and ends with the same weights, bit for bit on a CPU.
     ``log.jsonl`` has a line an epoch.
 
@@ -72,7 +73,8 @@ def train_patches(
     patches = TrainPatches(
         train, run.patches, seed=run.seed, augmentation=augmentation, matched=matched
     )
-    fixed = FixedPatches(val.slices, run.patches, count=val_patches, seed=VAL_SEED)
+    oracle = val.abnormal if run.as_released else None
+    fixed = FixedPatches(val.slices, run.patches, count=val_patches, seed=VAL_SEED, oracle=oracle)
     device = single_device(run.accelerator)
     model.to(device).to(memory_format=torch.channels_last)
     set_rates = _rates(optimizer, schedule)
@@ -84,6 +86,8 @@ def train_patches(
         "volumes": [[v.id for v in part.slices.cohort] for part in (train, val)],
         "labels": [np.packbits(x).tobytes().hex() for x in (patches.abnormal, labels)],
     }
+    if run.as_released:
+        options["validation"] = "over the lesion"
     state = RunState(run.folder, model, optimizer, options)
     remaining = range(state.epochs, epochs)
     batches = BalancedBatches(

@@ -174,12 +174,12 @@ def test_the_note_says_whose_labels_were_read(make_run):
 
 
 def test_a_row_that_failed_stops_no_other_share(make_run, monkeypatch, tmp_path):
-    run = make_run("toy")
+    run = make_run("one")
     done = []
 
-    def keep(spec, out, folder):
+    def keep(spec, out, folder, **_):
         record = labelled(run, spec.share, failure="no memory" if spec.share < 1 else "")
-        folder.mkdir()
+        folder.mkdir(parents=True)
         write_record(record, folder)
         done.append(folder.name)
         return record, MemoryError("no memory")

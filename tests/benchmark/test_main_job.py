@@ -179,6 +179,37 @@ def test_another_number_of_patches_shares_the_training(out, capsys):
     assert to_run - {"7"} == {"predict", "score", "compare"}
 
 
+def test_other_settings_of_the_same_name_keep_the_first_table(out, capsys):
+    before = {p.name: p.read_bytes() for p in (out / "smoke").iterdir() if p.is_file()}
+    args = ("benchmark", SMOKE, "--out", out, "--set", "predict.patches=2")
+    assert call(*args) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "holds a run of other settings and is left as it is: predict.patches 3 there, 2 here"
+        in said
+    )
+    assert f"goes to {out / 'smoke-2'}" in said
+    assert {p.name: p.read_bytes() for p in (out / "smoke").iterdir() if p.is_file()} == before
+    assert open_run(out / "smoke-2").spec.predict.patches == 2
+    assert call(*args) == 0
+    assert stages(capsys.readouterr().err)[0] == 0
+    assert not (out / "smoke-3").exists()
+    assert call("benchmark", SMOKE, "--out", out) == 0  # the first is found where it was
+    assert "other settings" not in capsys.readouterr().err
+
+
+def test_the_page_of_fewer_rows_does_not_stay_beside_the_table_of_more(out, capsys):
+    args = ("benchmark", SMOKE, "--out", out, "--set", "name=grows")
+    assert call(*args, "--set", 'methods=["random-init"]') == 0
+    assert "sift-dbt, seed 0" not in (out / "grows" / "report.html").read_text()
+    methods = 'methods=["random-init", "sift-dbt"]'
+    assert call(*args, "--set", methods) == 0
+    assert "other settings" not in capsys.readouterr().err
+    assert "sift-dbt, seed 0" in (out / "grows" / "report.html").read_text()
+    assert [p.name for p in (out / "grows" / "monitors").iterdir()] == ["sift-dbt-seed-0.png"]
+    assert not (out / "grows-2").exists()
+
+
 @pytest.mark.usefixtures("out")  # the phantom is there
 def test_the_plan_of_nothing_done_makes_nothing(tmp_path, capsys):
     assert call("benchmark", SMOKE, "--out", tmp_path / "runs", "--plan") == 0
@@ -216,8 +247,10 @@ def test_the_plugin_of_the_contributing_page_becomes_a_row(out, tmp_path, capsys
     assert call(*words, "--out", out, "--set", "name=with-plugin") == 0
     made, found = stages(capsys.readouterr().err)
     assert (made, found) == (5, 4)  # data and random-init were there
-    methods = [r["method"] for r in rows(out, "with-plugin") if r["level"] == "slice"]
-    assert methods[:2] == ["random-init", "any-slice"]
+    found = [r for r in rows(out, "with-plugin") if r["level"] == "slice"]
+    assert [r["method"] for r in found[:2]] == ["random-init", "any-slice"]
+    assert len({r["finetuner"] for r in found[:2]}) == 1
+    assert found[1]["unlike"] == {}  # the two differ in the method alone
 
 
 def scores(out: Path, name: str) -> dict[str, Score]:
@@ -296,7 +329,15 @@ def test_as_published_is_a_diagnostic_that_is_not_ranked(out):
         assert score.inference == "oracle"
         assert all(r.diagnostic for r in score.rows)
         assert {r.threshold for r in score.rows if r.level == "slice" and r.kind == "method"} == {0}
-    assert "DIAGNOSTIC, NEVER RANKED" in (out / "published" / "table.md").read_text()
+    text = (out / "published" / "table.md").read_text()
+    assert "DIAGNOSTIC, NEVER RANKED" in text
+    assert "Fine-tuning as released: it sees 24.2 % of the normal training" in text
+    assert text.count("Not as released: ") == 12
+    assert "Not as released" not in (out / "smoke" / "table.md").read_text()
+    tuned, ours = (
+        open_run(out / x).record.rows[0].stages["finetune"] for x in ("published", "smoke")
+    )
+    assert tuned != ours
     ranked = {cell["rank"] for row in rows(out) for cell in row["cells"].values()}
     assert ranked == {"", "best", "second"}
 

@@ -78,19 +78,22 @@ def test_layers_of_settings_win_in_order():
     spec = make_spec(
         methods=["moco-v2"],
         pretrain={"epochs": 3, "lr": 0.5},
-        method={"moco-v2": {"preset": "as-released", "pretrain": {"lr": 0.25}}},
+        objective={"moco-v2": {"temperature": 0.3, "crop_size": 64}},
+        method={"moco-v2": {"preset": "as-released", "pretrain": {"momentum": 0.8}}},
     )
     row = resolve(spec).rows[0]
-    assert row.objective.config.temperature == 0.5  # the preset
-    assert (row.pretrain.epochs, row.pretrain.lr) == (3, 0.25)  # the spec, then the row
+    assert row.objective.config.temperature == 0.5  # the preset, over the general table
+    assert row.objective.config.crop_size == 64  # the general table: the preset does not name it
+    assert (row.pretrain.epochs, row.pretrain.lr) == (3, 0.0075)
+    assert row.pretrain.momentum == 0.8  # the row, over all
     assert row.pretrain.weight_decay == 1e-4  # the method
     assert row.planned_epochs == 4000
 
 
 @pytest.mark.parametrize(("preset", "planned"), [("", 4000), ("as-released", 4000), ("medaug", 20)])
 def test_planned_epochs_are_those_of_the_rows_preset(preset, planned):
-    changes = {"preset": preset, "objective": {"crop_size": 64}}
-    spec = make_spec(methods=["medaug"], pretrain={"epochs": 3}, method={"medaug": changes})
+    changes = {"preset": preset, "objective": {"crop_size": 64}, "pretrain": {"epochs": 3}}
+    spec = make_spec(methods=["medaug"], method={"medaug": changes})
     row = resolve(spec).rows[0]
     assert (row.pretrain.epochs, row.planned_epochs) == (3, planned)
 
@@ -104,8 +107,8 @@ def test_a_warm_up_keeps_its_share_of_the_presets_epochs():
         (10, "", 1.0),
         (10, "brief", 5.0),
     ):
-        changes = {"pretrain": {"epochs": epochs}} if epochs else {}
-        spec = make_spec(methods=["warm"], method={"warm": {"preset": preset}}, **changes)
+        own = {"preset": preset} | ({"pretrain": {"epochs": epochs}} if epochs else {})
+        spec = make_spec(methods=["warm"], method={"warm": own})
         assert resolve(spec).rows[0].pretrain.warmup_epochs == expected
 
 
@@ -189,7 +192,7 @@ def test_a_half_installed_plugin_stops_nothing(plugin):
 
 
 def test_keys_of_an_objective_count_for_every_row_that_has_it():
-    """Over the method's own and its preset's, below the row's."""
+    """Over the method's own, below those of a preset that the row names and of the row itself."""
     spec = make_spec(
         methods=["moco-v2", "inter-slice", "simclr", "moco-b", "moco-c"],
         objective={"moco-v2": {"crop_size": 64, "temperature": 0.3}},
@@ -210,8 +213,8 @@ def test_keys_of_an_objective_count_for_every_row_that_has_it():
     found = {
         name: rows[name].temperature for name in ("moco-v2", "inter-slice", "moco-b", "moco-c")
     }
-    assert found == {"moco-v2": 0.3, "inter-slice": 0.3, "moco-b": 0.3, "moco-c": 0.7}
-    assert rows["moco-b"].queue_size == 4096  # what the table does not name stays the preset's
+    assert found == {"moco-v2": 0.3, "inter-slice": 0.3, "moco-b": 0.5, "moco-c": 0.7}
+    assert rows["moco-b"].queue_size == 4096
 
 
 def test_keys_of_an_objective_that_is_not_there_are_refused():

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dbtssl.data.label_budget import draw_labels, patients_of
+from dbtssl.data.label_budget import draw_labels, fewer_normals, patients_of
 from dbtssl.data.records import Cohort, Label, Volume
 
 ABNORMAL, NORMAL = 9, 31
@@ -93,3 +93,20 @@ def test_a_class_that_is_not_there_gives_nobody():
     volumes = Cohort([v for v in cohort() if v.patient == "P00"])
     budget = draw_labels(volumes, range(2), 0.1, 0)
     assert (budget.abnormal, budget.normal, budget.volumes) == (1, 0, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("share", "kept"), [(Fraction(1, 4), 18), (Fraction(1), 71), (Fraction(0), 0)]
+)
+def test_fewer_normal_volumes_are_a_share_of_them_beside_all_abnormal_ones(share, kept):
+    volumes = cohort()
+    every = range(len(volumes))
+    found = fewer_normals(volumes, every, share)
+    abnormal = [i for i in every if volumes[i].label >= Label.BENIGN]
+    assert set(abnormal) <= set(found)
+    assert len(found) - len(abnormal) == kept  # of 80 - 9 volumes, rounded up
+    assert list(found) == sorted(found)
+    order = list(reversed(every))
+    other = cohort(order)
+    again = {other[i].id for i in fewer_normals(other, every, share)}
+    assert again == {volumes[i].id for i in found}

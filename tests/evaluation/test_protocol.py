@@ -2,7 +2,14 @@ import pytest
 
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT, Protocol, protocol
+from dbtssl.evaluation.protocol import (
+    AS_PUBLISHED,
+    NOT_AS_RELEASED,
+    RELEASED_NORMALS,
+    STRICT,
+    Protocol,
+    protocol,
+)
 
 
 def test_strict_is_found_by_name():
@@ -33,6 +40,39 @@ def test_as_published_is_the_released_code_and_a_diagnostic():
         assert said in words
 
 
+@pytest.mark.parametrize(
+    ("rules", "known"),
+    [
+        (STRICT, "079e977019981ee1"),
+        (protocol("strict-actionable-normal"), "31153286d9f06458"),
+    ],
+)
+def test_a_rule_that_came_later_leaves_the_digests_of_the_others(rules, known):
+    assert rules.digest.startswith(known)
+
+
+def test_fine_tuning_as_released_is_said_with_what_is_not():
+    """The list is of the protocol; what is done is not in it, and what is not done is."""
+    assert STRICT.fine_tuning_notes() == ()
+    done, *left = AS_PUBLISHED.fine_tuning_notes()
+    assert AS_PUBLISHED.version == 3
+    for said in (
+        "24.2 % of the normal training and 24.1 % of the normal validation volumes",
+        "over the lesion in abnormal slices",
+        "a new head begins as PyTorch's",
+    ):
+        assert said in done
+    assert len(left) == len(NOT_AS_RELEASED) == 12
+    assert all(note.startswith("Not as released: ") for note in left)
+    assert AS_PUBLISHED.with_window((1, 1)).fine_tuning_notes() == (done, *left)
+
+
+def test_the_shares_of_normal_volumes_are_those_of_the_released_lists():
+    """3,206 of 12,819 training and 460 of 1,838 validation volumes, with 139 and 22 abnormal ones."""
+    assert RELEASED_NORMALS["train"] * (12_819 - 139) == 3_206 - 139
+    assert RELEASED_NORMALS["val"] * (1_838 - 22) == 460 - 22
+
+
 def test_unknown_protocol_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown protocol 'strikt'\. Did you mean 'strict'"):
         protocol("strikt")
@@ -49,6 +89,7 @@ def test_every_rule_changes_the_digest():
         "threshold": "test-balanced-grid",
         "specificity_rule": "nearest",
         "confidence": 0.9,
+        "fine_tuning": "as-released",
     }
     digests = {STRICT.model_copy(update={key: value}).digest for key, value in changes.items()}
     assert len(digests | {STRICT.digest}) == len(changes) + 1

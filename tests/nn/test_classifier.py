@@ -35,3 +35,18 @@ def test_binary_cross_entropy_on_the_logit_is_the_two_class_cross_entropy():
         two[:, 1] - two[:, 0], target.double()
     )
     torch.testing.assert_close(one, torch.nn.functional.cross_entropy(two, target))
+
+
+def test_a_head_like_pytorchs_is_the_difference_of_two_of_its_outputs():
+    """Uniform rows between -b and b, b = 1 / sqrt(features): their difference has the variance 2 b^2 / 3."""
+    encoder = create_encoder("resnet50")
+    head = PatchClassifier(encoder, seed=3, init="torch").head
+    bound = 2048**-0.5
+    new = torch.nn.Linear(2048, 64)
+    assert new.weight.abs().max().item() <= bound
+    expected = (new.weight[:32] - new.weight[32:]).std().item()
+    assert abs(head.weight.std().item() / expected - 1) < 0.05
+    assert bound < head.weight.abs().max().item() <= 2 * bound
+    assert 0 < abs(head.bias.item()) <= 2 * bound
+    same = PatchClassifier(encoder, seed=3, init="torch").head
+    assert torch.equal(head.weight, same.weight)

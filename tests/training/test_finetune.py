@@ -279,3 +279,26 @@ def test_one_class_alone_is_refused(train, val, tmp_path, part):
 
 def test_the_test_split_is_no_argument():
     assert "test" not in inspect.signature(train_patches).parameters
+
+
+def test_validation_as_released_lies_over_the_lesion(train, val, tmp_path):
+    """The selection's AUC is that of the patches that `predict` places so, and not that of blind ones."""
+    options = {"epochs": 1, "val_patches": 6}
+    seen = {}
+    for released in (False, True):
+        model = Bright()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        folder = tmp_path / str(released)
+        run = Run(0, RULE, folder, "cpu", as_released=released)
+        model = train_patches(
+            model, optimizer, train, val, run, batch_size=16, steps_per_epoch=2, **options
+        )
+        (line,) = (json.loads(x) for x in (folder / LOG).read_text().splitlines())
+        for inference in ("random", "oracle"):
+            table = predict(
+                model, val, RULE, inference=inference, count=6, seed=VAL_SEED, accelerator="cpu"
+            )
+            logits = np.stack(table["logits"].to_numpy())
+            seen[released, inference] = slice_auc(logits, np.concatenate(val.abnormal))
+        assert line["val_auc"] == pytest.approx(seen[released, "oracle" if released else "random"])
+    assert seen[True, "oracle"] != seen[True, "random"]

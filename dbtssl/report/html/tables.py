@@ -17,6 +17,7 @@ from dbtssl.report.cells import (
     value_text,
 )
 from dbtssl.report.columns import DELTA, METHOD, own, shared, shown_columns
+from dbtssl.report.conditions import unlike_words
 from dbtssl.report.notes import with_hint
 from dbtssl.report.query import ON_SCREEN
 
@@ -119,7 +120,9 @@ def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> HtmlCell:
     elif column.name.startswith(DELTA):
         d = row.differences.get(column.name.removeprefix(DELTA))
         if d is not None:
-            title = f"p {p_text(d.p_holm)}, Holm-corrected; {d.test}" if d.p_holm else d.reason
+            tested = f"p {p_text(d.p_holm)}, Holm-corrected; {d.test}" if d.p_holm else d.reason
+            other = unlike_words(row.unlike)
+            title = f"not of the method alone: {other}" if other else tested
     return HtmlCell(
         column.text(row),
         column.below(row),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN
+from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN, RELEASED_SCHEDULE
 
 from dbtssl.api import Method, Reported
 
@@ -79,7 +79,11 @@ INTER_SLICE = Method(
     pretrain=PRETRAIN,
     presets={
         "mocov2": {"objective": MOCOV2},
-        "as-released": {"objective": AS_RELEASED, "sampler": {"half_open": True}},
+        "as-released": {
+            "objective": AS_RELEASED,
+            "sampler": {"half_open": True},
+            "pretrain": RELEASED_SCHEDULE,
+        },
     },
     paper=SIFT_DBT,
     reference="XYPB/SIFT_DBT at bcc16a5b (--inter-slice)",
@@ -98,10 +102,15 @@ MEDAUG = Method(
     pretrain=PRETRAIN,
     presets={
         "mocov2": {"objective": MOCOV2},
-        "as-released": {"objective": AS_RELEASED, "sampler": {"half_open": True}},
+        "as-released": {
+            "objective": AS_RELEASED,
+            "sampler": {"half_open": True},
+            "pretrain": RELEASED_SCHEDULE,
+        },
         "as-released-patient": {
             "objective": AS_RELEASED,
             "sampler": {"half_open": True, "study": "any"},
+            "pretrain": RELEASED_SCHEDULE,
         },
         "medaug": {
             "objective": MEDAUG_OBJECTIVE,

@@ -94,7 +94,12 @@ class LocalMultiPatch:
         """Train on ``train``, choose the epoch on ``val``; ``encoder`` itself is left as it is."""
         from dbtssl.api import PatchClassifier
 
-        return self.train(PatchClassifier(copy.deepcopy(encoder), seed=run.seed), train, val, run)
+        # the released linear probe has a small head in any case (`main_cls.py:300`)
+        torch_head = run.as_released and self.config.strategy != "linear"
+        model = PatchClassifier(
+            copy.deepcopy(encoder), seed=run.seed, init="torch" if torch_head else "small"
+        )
+        return self.train(model, train, val, run)
 
     def train(self, model: PatchClassifier, train: Labelled, val: Labelled, run: Run) -> nn.Module:
         """Train ``model`` in place, from the weights that it has."""

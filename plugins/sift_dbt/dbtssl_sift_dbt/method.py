@@ -2,12 +2,12 @@
 
 Views, schedule and objective are those of ``moco-v2``, so the two rows differ in their pairs alone. Preset ``mocov2``
 has MoCo v2's own temperature, queue and momentum and a symmetric window of slices, as the row has without a preset;
-``as-released`` has the released code's (XYPB/SIFT_DBT at bcc16a5b), and its half-open window.
+``as-released`` has the released code's (XYPB/SIFT_DBT at bcc16a5b), its half-open window and its optimiser.
 """
 
 from __future__ import annotations
 
-from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN
+from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN, RELEASED_SCHEDULE
 
 from dbtssl.api import Method, Reported
 
@@ -50,7 +50,11 @@ SIFT_DBT = Method(
     pretrain=PRETRAIN,
     presets={
         "mocov2": {"objective": MOCOV2},
-        "as-released": {"objective": AS_RELEASED, "sampler": {"half_open": True}},
+        "as-released": {
+            "objective": AS_RELEASED,
+            "sampler": {"half_open": True},
+            "pretrain": RELEASED_SCHEDULE,
+        },
     },
     paper=PAPER,
     reference="XYPB/SIFT_DBT at bcc16a5b",

@@ -141,3 +141,15 @@ def test_the_same_seed_gives_the_same_classifier(toys, tmp_path):
     two, _ = fit(toys, tmp_path / "two")
     for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("strategy", "init"), [("full", "torch"), ("linear", "small")])
+def test_the_head_as_released_begins_as_pytorchs_but_for_the_linear_probe(
+    toys, tmp_path, strategy, init
+):
+    run = Run(0, PatchRule(64), tmp_path, "cpu", as_released=True)
+    model = LocalMultiPatch(**SHORT, strategy=strategy, lr=1e-12, weight_decay=0.0).fit(
+        encoder(), *toys, run
+    )
+    expected = PatchClassifier(encoder(), seed=0, init=init).head.weight
+    torch.testing.assert_close(model.head.weight, expected, rtol=0, atol=1e-6)
