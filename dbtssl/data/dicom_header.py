@@ -44,7 +44,11 @@ FRAMES = "NumberOfFrames and the data do not belong together: take the series as
 
 _SIZE = ("NumberOfFrames", "Rows", "Columns")
 _BITS = ("BitsAllocated", "BitsStored")
-_FIELDS: list[str] = ["SOPClassUID", *_SIZE, *presentation.FIELDS]
+_FIELDS: list[Any] = [
+    "SOPClassUID",
+    *_SIZE,
+    *presentation.FIELDS,
+]  # keywords, and the tags of overlays
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixels
 
