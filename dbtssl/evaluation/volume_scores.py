@@ -14,7 +14,7 @@ import numpy as np
 
 from dbtssl.config import did_you_mean
 from dbtssl.data.csv_rows import csv_rows, finite
-from dbtssl.data.identifiers import refuse_two_spellings, refuse_two_studies
+from dbtssl.data.identifiers import in_both, refuse_two_spellings, refuse_two_studies
 from dbtssl.errors import DataError
 from dbtssl.evaluation.units import ScoreSet, codes, upper_sets
 
@@ -91,7 +91,13 @@ def read_volume_scores(path: Path, labels: Mapping[str, str] | None = None) -> V
             )
         label = parse_label(row["label"], where) if labels is None else labels.get(volume, "")
         if not label:
-            raise DataError(f"{where}: volume {volume} has no label in the file of --labels")
+            near = in_both([volume], labels or ())
+            raise DataError(
+                f"{where}: volume {volume} has no label in the file of --labels",
+                hint=f"write the id in the same way in both files: {near[0]}"
+                if near
+                else "add a row for the volume; published labels make ids of the form PatientID_StudyUID_View",
+            )
         view = row.get("view", "").lower()
         if view and not _VIEW.match(view):
             raise DataError(f"{where}: view {view!r}", hint="expected lcc, rmlo, lmlo1 or the like")

@@ -207,7 +207,7 @@ def test_full_disk(refuse, tree, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("dbtssl.benchmark.store.write_text", full)
     assert "disk is full" in refuse("--data", f"phantom:{tree}")
 
 

@@ -226,6 +226,13 @@ def test_labels_of_another_file(tmp_path):
         read_labels(flags)
 
 
+def test_a_label_under_another_spelling_is_shown(tmp_path):
+    path = write(tmp_path / "t.csv", [("0012", "P1", 3)], "volume,patient,score")
+    with pytest.raises(DataError, match="volume 0012 has no label") as error:
+        read_volume_scores(path, {"12": "cancer"})
+    assert "0012 (12)" in error.value.hint
+
+
 def test_probabilities_are_spoken_of_for_logits_alone(tmp_path):
     scores = read_volume_scores(write(tmp_path / "t.csv", many("T", 0)))
     val = read_volume_scores(write(tmp_path / "v.csv", many("V", 1)))
