@@ -20,7 +20,6 @@ REFUSED = 2  # a user's mistake; click uses the same code for a wrong option
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_OF_THE_FILE = {errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextmanager
@@ -76,11 +75,11 @@ def _disk_full(exc: BaseException | None) -> OSError | None:
 
 
 def _of_the_system(exc: Exception) -> DataError | None:
-    """What to say where the machine, a disk or missing rights stopped the run, whoever was running."""
+    """What to say where the machine or a disk stopped the run, whoever was running."""
     where = exc.filename if isinstance(exc, OSError) and exc.filename else "a file"
     what = "the run stopped" if isinstance(exc, MemoryError) else f"{where} cannot be used"
     error = system_error(exc, what)
-    told = isinstance(error, MachineError) or getattr(exc, "errno", None) in _OF_THE_FILE
+    told = isinstance(error, MachineError) or getattr(exc, "errno", None) == errno.EIO
     return error if told else None
 
 

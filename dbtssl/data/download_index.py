@@ -155,9 +155,9 @@ def patients_in(path: Path) -> frozenset[str]:
         with path.open(newline="", encoding="utf-8-sig") as text:
             lines = text.read().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        if error := system_error(exc, f"{path} cannot be read"):
-            raise error from exc
-        raise DataError(f"{path} cannot be read as a list of patients: {exc}") from None
+        what = f"{path} cannot be read as a list of patients"
+        hint = "write one id a line, in UTF-8"
+        raise system_error(exc, what) or DataError(f"{what}: {exc}", hint=hint) from None
     head = next(csv.reader(lines), [])
     if "PatientID" in head:
         found = {(row["PatientID"] or "").strip() for row in csv.DictReader(lines)}

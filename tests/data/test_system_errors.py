@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dbtssl.data.bcs_dbt import BcsDbt
 from dbtssl.data.dicom import read_header
@@ -97,8 +98,6 @@ def test_damage_is_still_damage(dataset):
 def test_each_failure_of_the_system_has_its_own_next_step(
     tmp_path, monkeypatch, dicom_writer, make_breast, code, hint, where
 ):
-    from PIL import Image
-
     dicom_writer(tmp_path / "a.dcm", make_breast(n=1)[0], window="top")
     Image.fromarray(np.zeros((40, 30), dtype=np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text(
