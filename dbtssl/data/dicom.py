@@ -164,7 +164,7 @@ def within(path: Path, frame: NDArray[np.uint16], bits: int) -> NDArray[np.uint1
     if largest >> bits:
         raise DataError(
             f"{path}: a value of {largest}, the header says {bits} bits",
-            hint="bits above Bits Stored may be overlays: write the series without overlays in the pixel data; "
-            f"where it has none, {DAMAGED}",
+            hint="bits above Bits Stored may be overlays: write the series without overlays in the pixel data; where "
+            "it has none, the file may be damaged: compare its size or checksum with the archive's",
         )
     return frame

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -44,11 +45,7 @@ FRAMES = "NumberOfFrames and the data do not belong together: take the series as
 
 _SIZE = ("NumberOfFrames", "Rows", "Columns")
 _BITS = ("BitsAllocated", "BitsStored")
-_FIELDS: list[Any] = [
-    "SOPClassUID",
-    *_SIZE,
-    *presentation.FIELDS,
-]  # keywords, and the tags of overlays
+_FIELDS = [Tag(name) for name in ("SOPClassUID", *_SIZE, *presentation.FIELDS)]
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixels
 

@@ -34,14 +34,17 @@ def sentence(root: Path) -> str:
     """What the data set below ``root`` says of its pixel sizes, for the user; empty where they are of one size."""
     from dbtssl.data.store import read_manifest
 
-    size = (read_manifest(root) or {}).get("pixel_size")
-    return _words(size) if size else ""
+    manifest = read_manifest(root) or {}
+    size = manifest.get("pixel_size")
+    return _words(size, manifest["config"].get("short_side")) if size else ""
 
 
-def _words(size: Mapping[str, Any]) -> str:
+def _words(size: Mapping[str, Any], short_side: int | None) -> str:
     small, large = float(size["smallest"]), float(size["largest"])
-    span = f"{small:.4g} to {large:.4g} {UNITS[size['unit']]}, {large / small:.2f} times"
+    why = "the files' own pixels are of several sizes"
+    if short_side is not None:
+        why = f"--short-side {short_side} brings slices of every size to one shorter side; without it they keep theirs"
     return (
-        f"pixel sizes differ: a stored pixel is {span} wide; --short-side brings slices of every size to one shorter "
-        "side, --resolution native or half keeps the pixels of the file"
+        f"pixel sizes differ: a stored pixel is from {small:.4g} to {large:.4g} {UNITS[size['unit']]} wide, "
+        f"{large / small:.2f} times as large; {why}"
     )

@@ -181,10 +181,10 @@ def _check_one_frame(path: Path, ds: Dataset) -> None:
     """Refuse pixels of more frames than the one that the header says."""
     data = ds.PixelData
     if ds.file_meta.TransferSyntaxUID.is_encapsulated:
-        n: float = sum(part[:4] == START for part in generate_fragments(data))
+        n = float(sum(part[:4] == START for part in generate_fragments(data)))
     else:
         frame = int(ds.Rows) * int(ds.Columns) * int(ds.BitsAllocated) // 8
-        n = 1 if len(data) <= frame + frame % 2 else len(data) / frame
+        n = 1.0 if len(data) <= frame + frame % 2 else len(data) / frame
     if n > 1:
         raise DataError(f"{path}: pixels of {n:g} frames, the header says 1", hint=FRAMES)
 
