@@ -109,8 +109,8 @@ class TableRow:
 
     ``frozen`` rows are of the encoder before fine-tuning. ``seeds`` are those of a mean; ``seed`` is
     that of a single run, and ``single`` says that a mean stands above it. ``differences`` to the baseline are by
-    metric; ``unlike`` says what else than the method differs from the baseline. A row with ``warnings`` has a mark on its
-    name, and they stand below the table.
+    metric; ``unlike`` says what else than the method differs from the baseline. A row with ``warnings`` has a mark on
+    its name, and they stand below the table.
     """
 
     kind: Kind
