@@ -108,9 +108,12 @@ def _recorded(folder: Path) -> Spec | None:
 
 
 def _settings(spec: Spec, *, several: bool) -> dict[str, Any]:
-    """What decides a number, by dotted key; the title does not."""
-    flat = dict(_flat(result_fields(spec)))
-    flat.pop("title", None)
+    """What decides a number, by dotted key; the title does not, nor what a row's table leaves open."""
+    flat = {
+        key: value
+        for key, value in _flat(result_fields(spec))
+        if key != "title" and not (key.startswith("method.") and value in ("", None))
+    }
     return flat | {TABLES: SEVERAL if several else ONE}
 
 

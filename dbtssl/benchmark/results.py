@@ -117,6 +117,7 @@ def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | N
 def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
     data = outcome.data
     budget = Context(spec, data).budget(spec.seeds[0])  # as many for every seed
+    whole = [x.row for x in outcome.scored if not isinstance(x.row, BrokenRow)]
     return Record(
         request=outcome.request,
         title=stage_label(spec, spec.title or spec.name),
@@ -127,14 +128,7 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
         rows=tuple(_row(spec, scored, store, len(data.split.train)) for scored in outcome.scored),
-        told=tuple(
-            dict.fromkeys(
-                said
-                for x in outcome.scored
-                if not isinstance(x.row, BrokenRow)
-                for said in x.row.told
-            )
-        ),
+        told=tuple(dict.fromkeys(said for row in whole for said in row.told)),
         labels=LabelRecord(
             share=spec.share,
             abnormal=budget.abnormal,

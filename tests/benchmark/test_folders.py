@@ -23,6 +23,7 @@ def spec(**fields):
         {"methods": [*METHODS, "simclr"]},
         {"methods": ["simclr", *METHODS], "method": {"simclr": {"pretrain": {"epochs": 2}}}},
         {"seeds": [0, 1]},
+        {"method": {"moco-v2": {}}},
         {"title": "Another title"},
         {"monitor": {"every": 0}},
         {"run": {"workers": 2}},
@@ -57,6 +58,7 @@ def test_other_settings_go_beside_and_the_message_names_keys_and_both_folders(
     assert run_folder(asked, out) == out / "one-2"
     printed = capsys.readouterr().err
     assert said in printed
+    assert printed.count(" there, ") == 1 + ("tables one there" in printed)
     assert f"{run.folder} holds" in printed
     assert f"{out / 'one-2'}." in printed
     assert "--set name=NAME" in printed

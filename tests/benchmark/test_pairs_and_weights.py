@@ -13,6 +13,7 @@ from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
 from dbtssl.config import validate
 from dbtssl.data.label_budget import LabelBudget
 from dbtssl.errors import ConfigError, DbtsslError
+from dbtssl.evaluation.protocol import STRICT
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.plugins import registry
 
@@ -48,6 +49,7 @@ class Context:
 
     class spec:  # noqa: N801
         share = 1.0
+        rules = STRICT
 
     @staticmethod
     def budget(seed):
