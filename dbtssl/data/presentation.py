@@ -33,8 +33,9 @@ _LUTS = ("ModalityLUTSequence", "PresentationLUTSequence")
 _LUT_SHAPES = ("INVERSE", "LIN OD")
 _OVERLAY_POSITION = tuple(0x60000102 | group << 16 for group in range(0, 32, 2))
 _SHADES = ("MONOCHROME1", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-FIELDS: tuple[Any, ...] = (
-    *(*PLAIN, *RESCALE, *_WINDOW, *_LUTS, *_OVERLAY_POSITION, _SHARED, _PER_FRAME),
+FIELDS: tuple[str | int, ...] = (
+    *_OVERLAY_POSITION,
+    *(*PLAIN, *RESCALE, *_WINDOW, *_LUTS, _SHARED, _PER_FRAME),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("PixelSpacing", "VOILUTFunction", "VOILUTSequence", "PresentationLUTShape"),
 )
