@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dbtssl
+from dbtssl.io import write_text
 from dbtssl.testing.code_graph import Graph, Name
 
 FILE = Path("tests", "benchmark", "stage_code.toml")
@@ -121,7 +122,7 @@ def write(file: Path, found: dict[str, StageCode]) -> None:
         lines += ["", f"[{stage}]", f"version = {code.version}", f'code = "{code.code}"']
         lines += [f"[{stage}.modules]"]
         lines += [f'"{module}" = "{digest}"' for module, digest in code.modules.items()]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(file, "\n".join(lines) + "\n")
 
 
 def _stages(graph: Graph, module: str) -> dict[str, tuple[Name, Name]]:
