@@ -27,12 +27,12 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from dbtssl.data.records import Label
-from dbtssl.phantom import lesions
-from dbtssl.phantom.cohort import PlannedVolume, grid_of, plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.population import Purpose, stream
-from dbtssl.phantom.render import render
-from dbtssl.phantom.truth import outlined
+from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume, grid_of, plan
+from dbtssl.phantom.cohort.population import Purpose, stream
+from dbtssl.phantom.findings import lesions
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
+from dbtssl.phantom.output.truth import outlined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

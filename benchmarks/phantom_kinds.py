@@ -6,7 +6,7 @@ patients as units. Kinds come from the plan of the phantom; nothing else is read
 
     python benchmarks/phantom_kinds.py runs/phantom-cpu/labels-0.1 runs/phantom-cpu/labels-0.25
 
-With --equal-depth a slice is compared with normal slices of its depth alone (`dbtssl.evaluation.equal_depth`):
+With --equal-depth a slice is compared with normal slices of its depth alone (`dbtssl.evaluation.metrics.equal_depth`):
 lesions lie near the middle of the stack, and what merely knows that is then worth nothing.
 Intervals are not corrected for the number of comparisons: they describe, and the table of the run tests.
 """
@@ -24,9 +24,9 @@ from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 from scipy.stats import t as student
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.equal_depth import at_equal_depth
-from dbtssl.evaluation.metrics import placements
-from dbtssl.evaluation.paired import auc_differences
+from dbtssl.evaluation.comparison.paired import auc_differences
+from dbtssl.evaluation.metrics.equal_depth import at_equal_depth
+from dbtssl.evaluation.statistics.placements import placements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from phantom_run import PhantomRun
 
-    from dbtssl.evaluation.paired import Paired
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.comparison.paired import Paired
+    from dbtssl.evaluation.score_set import ScoreSet
 
 ALL = "all"
 

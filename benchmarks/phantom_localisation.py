@@ -29,11 +29,11 @@ from phantom_run import difference, millimetres, open_phantom, scaled, script, s
 from scipy import ndimage
 
 from dbtssl.data.records import SliceRef
-from dbtssl.evaluation.boxes import FULL_ROWS
-from dbtssl.evaluation.detection import Detection, match
-from dbtssl.phantom import vessels
-from dbtssl.phantom.cohort import grid_of
-from dbtssl.phantom.truth import outlined
+from dbtssl.evaluation.localisation.boxes import FULL_ROWS
+from dbtssl.evaluation.localisation.detection import Detection, match
+from dbtssl.phantom.cohort.phantom_cohort import grid_of
+from dbtssl.phantom.findings import vessels
+from dbtssl.phantom.output.truth import outlined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from phantom_run import PhantomRun
 
     from dbtssl.data.records import Box, Volume
-    from dbtssl.phantom.cohort import PlannedVolume
-    from dbtssl.phantom.config import PhantomConfig
+    from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume
+    from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 
 TOP = 3  # spots a slice
@@ -147,7 +147,7 @@ def spots(values: Map, mask: Mask, apart: float, count: int = TOP) -> list[tuple
 
 
 def hits(found: Sequence[tuple[int, int]], of: LesionSlice) -> list[bool]:
-    """Of each spot whether it hits a lesion of its slice by the official rule (`dbtssl.evaluation.detection`)."""
+    """Of each spot whether it hits a lesion of its slice by the official rule (`localisation.detection`)."""
     scale = FULL_ROWS / of.volume.rows
     at = [Detection(scale * (x + 0.5), scale * (y + 0.5), 0, 0, of.z, 0, 0) for y, x in found]
     matched = match([[scaled(b, scale) for b in of.boxes]], [of.volume.n_slices], [at])

@@ -30,12 +30,12 @@ import torch
 from phantom_run import open_phantom, script, table
 from scipy.stats import spearmanr
 
-from dbtssl.benchmark.runs import open_run
-from dbtssl.data.arrays import inside, zero_pad
-from dbtssl.data.display import apply_window
+from dbtssl.benchmark.results.finished_run import open_run
+from dbtssl.data.prepared.arrays import inside, zero_pad
+from dbtssl.data.prepared.display import apply_window
 from dbtssl.data.records import Rect, SliceRef
 from dbtssl.errors import DataError
-from dbtssl.phantom.render import render
+from dbtssl.phantom.imaging.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from phantom_run import PhantomRun
     from torch import nn
 
-    from dbtssl.benchmark.record import RowRecord
-    from dbtssl.benchmark.runs import Run
+    from dbtssl.benchmark.results.finished_run import Run
+    from dbtssl.benchmark.results.run_record import RowRecord
     from dbtssl.data.records import Box, Volume
 
     Features = NDArray[np.float64]

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dbtssl.phantom.cohort import PlannedVolume, plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.render import render
+from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume, plan
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 WINDOW = 512, 512  # centre and width that BCS-DBT's headers ask for
 ENDINGS = {".png", ".jpg", ".jpeg"}

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 
-from dbtssl.benchmark.stages import fine_tuned
+from dbtssl.benchmark.stages.train_stages import fine_tuned
 from dbtssl.data.records import Label, SliceRef
-from dbtssl.evaluation.clustered import clustered_covariance, logit_t_interval
-from dbtssl.evaluation.intervals import LEAST_PATIENTS
-from dbtssl.evaluation.metrics import placements
-from dbtssl.inference.patches import lesion_corner, places, random_corner
-from dbtssl.training.matched_places import MatchedPlaces
+from dbtssl.evaluation.statistics.clustered import clustered_covariance, logit_t_interval
+from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.placements import placements
+from dbtssl.patches.matched_patches import MatchedPlaces
+from dbtssl.patches.patch_rule import lesion_corner, places, random_corner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from phantom_run import PhantomRun
     from torch import nn
 
-    from dbtssl.benchmark.record import RowRecord
+    from dbtssl.benchmark.results.run_record import RowRecord
 
 
 LESION, BLIND, MATCHED = "lesion", "blind", "matched"

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import t as student
 
-from dbtssl.benchmark.context import Context
-from dbtssl.benchmark.dataset import Data, make_split
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.runs import Run, open_run
-from dbtssl.benchmark.stages import ENCODER, HEAD, PLACE, load_weights, new_encoder
+from dbtssl.benchmark.inputs.open_dataset import Data, make_split
+from dbtssl.benchmark.resolve import resolve
+from dbtssl.benchmark.results.finished_run import Run, open_run
+from dbtssl.benchmark.stages.context import Context
+from dbtssl.benchmark.stages.train_stages import ENCODER, HEAD, PLACE, load_weights, new_encoder
 from dbtssl.config import validate
-from dbtssl.data.phantom_source import MARKER
+from dbtssl.data.sources.phantom_source import MARKER
 from dbtssl.errors import DataError, DbtsslError
-from dbtssl.evaluation.clustered import patient_draws, proportion_interval
-from dbtssl.evaluation.intervals import LEAST_PATIENTS
-from dbtssl.phantom.cohort import PlannedVolume, plan
-from dbtssl.phantom.config import FIELD_OF_VIEW, PhantomConfig
+from dbtssl.evaluation.statistics.clustered import patient_draws, proportion_interval
+from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume, plan
+from dbtssl.phantom.model.phantom_config import FIELD_OF_VIEW, PhantomConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from dbtssl.benchmark.record import RowRecord
-    from dbtssl.benchmark.rows import Row
+    from dbtssl.benchmark.resolve import Row
+    from dbtssl.benchmark.results.run_record import RowRecord
     from dbtssl.data.records import Box, Volume
-    from dbtssl.inference.patches import PatchRule
     from dbtssl.nn.classifier import PatchClassifier
+    from dbtssl.patches.patch_rule import PatchRule
 
 CONFIDENCE = 0.95
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from dbtssl.config import Config, config_of, infra
-from dbtssl.data.neighbours import neighbours
-from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window
+from dbtssl.data.records import Box, Cohort, Label, Rect, SliceRef, Volume, Window, neighbours
 from dbtssl.errors import ConfigError, DataError, DbtsslError, PluginError
 from dbtssl.interfaces import (
     Aggregator,
@@ -44,10 +43,10 @@ from dbtssl.progress import progress
 from dbtssl.views.settings import PairViews, PositiveRange, Shares, SigmaRange, pair_views
 
 if TYPE_CHECKING:
-    from dbtssl.data.store import Slices
-    from dbtssl.inference.patches import PatchRule
+    from dbtssl.data.prepared.prepared_dataset import Slices
     from dbtssl.nn.backbones import create_encoder
     from dbtssl.nn.classifier import PatchClassifier
+    from dbtssl.nn.collapse import feature_std, one_vector, rankme
     from dbtssl.nn.distributed import (
         gather,
         gather_with_gradient,
@@ -57,19 +56,19 @@ if TYPE_CHECKING:
         world_size,
     )
     from dbtssl.nn.feature_map import place_width, places_and_pooled
-    from dbtssl.nn.monitors import feature_std, one_vector, rankme
     from dbtssl.nn.queue import Queue
     from dbtssl.nn.split_batchnorm import split_batchnorm
     from dbtssl.nn.stages import discriminative_groups, stages
     from dbtssl.nn.synced_batchnorm import sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher
-    from dbtssl.training.finetune import (
+    from dbtssl.patches.patch_rule import PatchRule
+    from dbtssl.training.finetuning.augmentation import LightAugment
+    from dbtssl.training.finetuning.finetune import (
         slice_auc,
         train_patches,
         training_mode,
         validation_logits,
     )
-    from dbtssl.training.finetune_augment import LightAugment
     from dbtssl.views.random_numbers import normal, uniform
 
 __all__ = [
@@ -155,33 +154,33 @@ __all__ = [
 ]
 
 _HEAVY = {
-    "LightAugment": "dbtssl.training.finetune_augment",
+    "LightAugment": "dbtssl.training.finetuning.augmentation",
     "MomentumTeacher": "dbtssl.nn.teacher",
     "PatchClassifier": "dbtssl.nn.classifier",
-    "PatchRule": "dbtssl.inference.patches",
+    "PatchRule": "dbtssl.patches.patch_rule",
     "Queue": "dbtssl.nn.queue",
-    "Slices": "dbtssl.data.store",
+    "Slices": "dbtssl.data.prepared.prepared_dataset",
     "create_encoder": "dbtssl.nn.backbones",
     "discriminative_groups": "dbtssl.nn.stages",
-    "feature_std": "dbtssl.nn.monitors",
+    "feature_std": "dbtssl.nn.collapse",
     "gather": "dbtssl.nn.distributed",
     "normal": "dbtssl.views.random_numbers",
-    "one_vector": "dbtssl.nn.monitors",
+    "one_vector": "dbtssl.nn.collapse",
     "gather_with_gradient": "dbtssl.nn.distributed",
     "place_width": "dbtssl.nn.feature_map",
     "places_and_pooled": "dbtssl.nn.feature_map",
     "rank": "dbtssl.nn.distributed",
-    "rankme": "dbtssl.nn.monitors",
+    "rankme": "dbtssl.nn.collapse",
     "shuffle": "dbtssl.nn.distributed",
-    "slice_auc": "dbtssl.training.finetune",
+    "slice_auc": "dbtssl.training.finetuning.finetune",
     "split_batchnorm": "dbtssl.nn.split_batchnorm",
     "stages": "dbtssl.nn.stages",
     "sync_batchnorm": "dbtssl.nn.synced_batchnorm",
-    "train_patches": "dbtssl.training.finetune",
-    "training_mode": "dbtssl.training.finetune",
+    "train_patches": "dbtssl.training.finetuning.finetune",
+    "training_mode": "dbtssl.training.finetuning.finetune",
     "uniform": "dbtssl.views.random_numbers",
     "unshuffle": "dbtssl.nn.distributed",
-    "validation_logits": "dbtssl.training.finetune",
+    "validation_logits": "dbtssl.training.finetuning.finetune",
     "world_size": "dbtssl.nn.distributed",
 }
 

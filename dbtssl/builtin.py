@@ -18,53 +18,56 @@ def register_components(register: Register) -> None:
     register(
         "source",
         "bcs-dbt",
-        "dbtssl.data.bcs_dbt:BcsDbt",
+        "dbtssl.data.sources.bcs_dbt:BcsDbt",
         "BCS-DBT as it is downloaded, in any layout",
     )
     register(
         "source",
         "phantom",
-        "dbtssl.data.phantom_source:Phantom",
+        "dbtssl.data.sources.phantom_source:Phantom",
         "the physical phantom of this project",
     )
     register(
         "source",
         "slices",
-        "dbtssl.data.folder_source:SliceFolder",
+        "dbtssl.data.sources.slice_folder:SliceFolder",
         "folders of slices (PNG, JPEG, TIFF, DICOM) and one CSV file",
     )
     register(
-        "aggregator", "mean", "dbtssl.evaluation.aggregators:Mean", "mean of the probabilities"
+        "aggregator",
+        "mean",
+        "dbtssl.evaluation.aggregation.simple:Mean",
+        "mean of the probabilities",
     )
-    register("aggregator", "max", "dbtssl.evaluation.aggregators:Max", "the largest logit")
+    register("aggregator", "max", "dbtssl.evaluation.aggregation.simple:Max", "the largest logit")
     register(
         "aggregator",
         "top-k",
-        "dbtssl.evaluation.aggregators:TopK",
+        "dbtssl.evaluation.aggregation.simple:TopK",
         "mean probability of the k largest",
     )
     register(
         "aggregator",
         "noisy-or",
-        "dbtssl.evaluation.aggregators:NoisyOr",
+        "dbtssl.evaluation.aggregation.simple:NoisyOr",
         "probability that at least one is abnormal, were they independent",
     )
     register(
         "aggregator",
         "log-sum-exp",
-        "dbtssl.evaluation.aggregators:LogSumExp",
+        "dbtssl.evaluation.aggregation.simple:LogSumExp",
         "smooth maximum of the logits",
     )
     register(
         "aggregator",
         "z-run",
-        "dbtssl.evaluation.aggregators:ZRun",
+        "dbtssl.evaluation.aggregation.simple:ZRun",
         "best mean probability over neighbouring slices",
     )
     register(
         "aggregator",
         "attention",
-        "dbtssl.evaluation.attention:Attention",
+        "dbtssl.evaluation.aggregation.attention:Attention",
         "gated attention on features, trained on the training patients",
     )
     register(
@@ -73,18 +76,18 @@ def register_components(register: Register) -> None:
     register(
         "method",
         "random-init",
-        "dbtssl.training.random_init:METHOD",
+        "dbtssl.methods.random_init:METHOD",
         "no pretraining: the floor of the table",
     )
     register(
         "method",
         "imagenet",
-        "dbtssl.training.initial_weights:IMAGENET",
+        "dbtssl.methods.initial_weights:IMAGENET",
         "weights of timm, trained on ImageNet",
     )
     register(
         "method",
         "from-weights",
-        "dbtssl.training.initial_weights:FROM_WEIGHTS",
+        "dbtssl.methods.initial_weights:FROM_WEIGHTS",
         "the weights of a file",
     )

@@ -27,10 +27,12 @@ LAYERS = (
     {"api", "testing", "__main__"},
     {"cli"},
     {"benchmark", "report"},
-    {"evaluation", "inference", "training", "builtin"},
-    {"views", "nn", "data", "phantom"},
+    {"evaluation", "inference", "training", "audit", "methods", "builtin"},
+    {"patches"},
+    {"views", "nn", "data", "phantom", "engine"},
     {"plugins"},
     {"interfaces"},
+    {"workers"},
     {"progress"},
     {"config", "data.records", "evaluation.catalogue", "folders"},
     {"io"},
@@ -184,7 +186,7 @@ def reads_tables(tree):
 
 
 def test_tables_are_read_by_the_one_strict_reader():
-    """`dbtssl.data.csv_rows`: with any other a decimal comma or a lost quotation mark is another number."""
+    """`dbtssl.data.tables.csv_rows`: with any other a decimal comma or a lost quotation mark is another number."""
     assert [(name_of(p), what) for p in SOURCES for what in reads_tables(tree_of(p))] == []
     seen = "csv.reader(f); csv.DictReader(f); pd.read_csv(f); csv.writer(f)"
     assert len(list(reads_tables(ast.parse(seen)))) == 3
@@ -225,7 +227,7 @@ def writes(tree):
 def test_files_are_written_by_the_one_durable_writer():
     """`dbtssl.io`: present means complete, also after a loss of power."""
     found = {name_of(p): list(writes(tree_of(p))) for p in SOURCES if p.name != "io.py"}
-    probe = found.pop("dbtssl.data.arrays")
+    probe = found.pop("dbtssl.data.prepared.arrays")
     assert [call.partition(",")[0] for call in probe] == [
         "temporary.open"
     ]  # asks a disk if it is full

@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from dbtssl.api import Cohort, Config, Label, PatchRule, Run, SliceRef, Volume, infra
-from dbtssl.benchmark.context import Context
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.scoring import predict_stage
-from dbtssl.benchmark.spec import PredictSpec, RunSpec, Spec
-from dbtssl.benchmark.stages import CLASSIFIER, _save
+from dbtssl.benchmark.resolve import resolve
+from dbtssl.benchmark.spec.specification import PredictSpec, RunSpec, Spec
+from dbtssl.benchmark.stages.context import Context
+from dbtssl.benchmark.stages.score_stages import predict_stage
+from dbtssl.benchmark.stages.train_stages import CLASSIFIER, _save
 from dbtssl.config import result_fields
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.nn.classifier import PatchClassifier
 from dbtssl.plugins import registry
@@ -31,7 +31,7 @@ from dbtssl.testing.fields import check_fields
 from dbtssl.testing.toy_cohort import toy_cohort
 from dbtssl.testing.toy_objective import toy_batch, toy_objective
 from dbtssl.testing.toy_slices import toy_labelled
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dbtssl.data.arrays import write_array
 from dbtssl.data.deidentify import load_key
+from dbtssl.data.prepared.arrays import write_array
 from dbtssl.io import (
     append_text,
     atomic_file,

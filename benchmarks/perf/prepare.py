@@ -43,10 +43,10 @@ def volume(cache: Path) -> Path:
     """The phantom volume, rendered if it is not there."""
     path = cache / f"{ROWS}-{SLICES}.dcm"
     if not path.exists():
-        from dbtssl.phantom.cohort import plan
-        from dbtssl.phantom.config import PhantomConfig
-        from dbtssl.phantom.dicom import write_dicom
-        from dbtssl.phantom.render import render
+        from dbtssl.phantom.cohort.phantom_cohort import plan
+        from dbtssl.phantom.imaging.render import render
+        from dbtssl.phantom.model.phantom_config import PhantomConfig
+        from dbtssl.phantom.output.phantom_dicom import write_dicom
 
         config = PhantomConfig(patients=40, seed=1, rows=ROWS, spacing=1.0, anatomy="plain")
         planned = next(v for v in plan(config) if v.n_slices == SLICES and not v.rotated)
@@ -63,8 +63,8 @@ def official(path: Path, target: str) -> int:
     import pydicom
     from skimage.exposure import rescale_intensity
 
-    from dbtssl.data.prepare import PrepareConfig
-    from dbtssl.data.prepare_volume import Target, resized
+    from dbtssl.data.preparation.prepare import PrepareConfig
+    from dbtssl.data.preparation.prepare_volume import Target, resized
 
     pixels = pydicom.dcmread(path).pixel_array
     left, right = pixels[0, :, 0].sum(), pixels[0, :, -1].sum()
@@ -78,9 +78,9 @@ def official(path: Path, target: str) -> int:
 
 def ours(path: Path, target: str, jobs: int) -> int:
     """Copies of the volume through `dbtssl data prepare`."""
-    from dbtssl.data.phantom_source import Phantom
-    from dbtssl.data.prepare import PrepareConfig, prepare
+    from dbtssl.data.preparation.prepare import PrepareConfig, prepare
     from dbtssl.data.records import Label, Volume
+    from dbtssl.data.sources.phantom_source import Phantom
     from dbtssl.interfaces import RawVolume
 
     copies = COPIES[target]
@@ -98,7 +98,7 @@ def ours(path: Path, target: str, jobs: int) -> int:
 
 def decode(path: Path, target: str) -> int:
     """The frames of copies of the volume, decoded and dropped."""
-    from dbtssl.data.dicom import read_frames
+    from dbtssl.data.dicom.frames import read_frames
 
     half = TARGETS[target].get("resolution") == "half"
     return sum(1 for _ in range(DECODED[target]) for _ in read_frames(path, half=half))
@@ -107,7 +107,7 @@ def decode(path: Path, target: str) -> int:
 def warm_up(way: str, path: Path) -> None:
     """Load what the case needs where its start is not timed, and wait for the other process of the pair."""
     if way == "decode":
-        from dbtssl.data.dicom import read_frames
+        from dbtssl.data.dicom.frames import read_frames
 
         next(read_frames(path))
         print("ready", flush=True)

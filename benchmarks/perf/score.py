@@ -39,7 +39,7 @@ QUIET = 0.04  # of the machine's processor time
 
 def score_sets() -> dict[str, list]:
     """One `ScoreSet` a method: normal scores with an effect of the patient, the methods correlated."""
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.score_set import ScoreSet
 
     rng = np.random.default_rng(0)
     patients = np.sort(rng.integers(PATIENTS, size=SLICES))
@@ -57,9 +57,9 @@ def score_sets() -> dict[str, list]:
 
 def ours(sets: dict[str, list]) -> dict[str, list]:
     """All draws, the intervals of all differences, and the tests; the first draws are given back."""
-    from dbtssl.evaluation.bootstrap import curve_draws
-    from dbtssl.evaluation.clustered import patient_draws
-    from dbtssl.evaluation.comparison import compare
+    from dbtssl.evaluation.comparison.compare_methods import compare
+    from dbtssl.evaluation.metrics.curve_draws import curve_draws
+    from dbtssl.evaluation.statistics.clustered import patient_draws
 
     first = next(iter(sets.values()))[0]
     weights = patient_draws(first.abnormal, first.patients, DRAWS)
@@ -95,7 +95,7 @@ def scikit_learn(sets: dict[str, list], weights: np.ndarray) -> dict[str, list]:
 
 def case(way: str) -> None:
     """Run one case in this process and print what it took, and its first draws, as JSON."""
-    from dbtssl.evaluation.clustered import patient_draws
+    from dbtssl.evaluation.statistics.clustered import patient_draws
 
     sets = score_sets()
     units = sets["method-0"][0]

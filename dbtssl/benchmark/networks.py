@@ -11,9 +11,9 @@ from dbtssl.plugins.registry import registry
 if TYPE_CHECKING:
     from torch import nn
 
-    from dbtssl.benchmark.dataset import Data
-    from dbtssl.benchmark.rows import Row
-    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.inputs.open_dataset import Data
+    from dbtssl.benchmark.resolve import Row
+    from dbtssl.benchmark.spec.specification import Spec
 
 CORE = "dbtssl"
 TRIED = 2  # images in a batch

@@ -6,29 +6,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dbtssl.benchmark.comparison import comparison_stage
-from dbtssl.benchmark.conditions import conditions, refuse_unlike
-from dbtssl.benchmark.context import Context, stage_label
-from dbtssl.benchmark.dataset import Data, must_make_phantom, open_data
-from dbtssl.benchmark.density import open_density
-from dbtssl.benchmark.environment import run_environment
+from dbtssl.benchmark.inputs.breast_density import open_density
+from dbtssl.benchmark.inputs.open_dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.networks import check_patch_size
-from dbtssl.benchmark.record import request_digest
-from dbtssl.benchmark.row_warnings import read_warnings
-from dbtssl.benchmark.rows import BrokenRow, resolve
-from dbtssl.benchmark.scoring import predict_stage, read_score, score_stage
-from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
-from dbtssl.benchmark.store import Output, Stage, Store
-from dbtssl.benchmark.tasks import FEATURES, TASKS, features_stage, tasks_stage
-from dbtssl.benchmark.told import failure, levels
+from dbtssl.benchmark.resolve import BrokenRow, resolve
+from dbtssl.benchmark.results.environment import run_environment
+from dbtssl.benchmark.results.run_record import request_digest
+from dbtssl.benchmark.row_conditions import conditions, refuse_unlike
+from dbtssl.benchmark.stages.compare_stage import comparison_stage
+from dbtssl.benchmark.stages.component_errors import failure, levels
+from dbtssl.benchmark.stages.context import Context, stage_label
+from dbtssl.benchmark.stages.probe_stages import FEATURES, TASKS, features_stage, tasks_stage
+from dbtssl.benchmark.stages.row_warnings import read_warnings
+from dbtssl.benchmark.stages.score_stages import predict_stage, read_score, score_stage
+from dbtssl.benchmark.stages.train_stages import finetune_stage, pretrain_stage
+from dbtssl.engine.store import Output, Stage, Store
 from dbtssl.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dbtssl.benchmark.rows import Resolved, Row
-    from dbtssl.benchmark.spec import Spec
+    from dbtssl.benchmark.resolve import Resolved, Row
+    from dbtssl.benchmark.spec.specification import Spec
     from dbtssl.errors import DbtsslError
     from dbtssl.evaluation.values import Missing
     from dbtssl.interfaces import Level

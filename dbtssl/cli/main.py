@@ -16,23 +16,26 @@ if TYPE_CHECKING:
 
 # name -> where the command is, and its line in the help of the group
 COMMANDS = {
-    "benchmark": ("dbtssl.cli.benchmark:command", "Run a benchmark and print its table."),
+    "benchmark": ("dbtssl.cli.benchmark_command:command", "Run a benchmark and print its table."),
     "compare": (
-        "dbtssl.cli.compare:command",
+        "dbtssl.cli.compare_command:command",
         "Compare finished runs: differences, what was changed, which patients moved.",
     ),
-    "data": ("dbtssl.cli.data:command", "Prepare volumes and look at them."),
+    "data": ("dbtssl.cli.data_command:command", "Prepare volumes and look at them."),
     "phantom": (
-        "dbtssl.cli.phantom:command",
+        "dbtssl.cli.phantom_command:command",
         "Write a phantom cohort to OUT, in the folders, files and tables of BCS-DBT.",
     ),
     "score": (
-        "dbtssl.cli.score:command",
+        "dbtssl.cli.score_command:command",
         "Score a file of predictions, of dbtssl or of any other system.",
     ),
-    "plugins": ("dbtssl.cli.plugins:command", "List plugins and their components."),
-    "report": ("dbtssl.cli.report:command", "Write a finished run as one HTML file."),
-    "table": ("dbtssl.cli.table:command", "Show the table of a finished run, in any format."),
+    "plugins": ("dbtssl.cli.plugins_command:command", "List plugins and their components."),
+    "report": ("dbtssl.cli.report_command:command", "Write a finished run as one HTML file."),
+    "table": (
+        "dbtssl.cli.table_command:command",
+        "Show the table of a finished run, in any format.",
+    ),
 }
 
 

@@ -16,8 +16,8 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from dbtssl.data.identifiers import refuse_two_studies
-from dbtssl.data.tables import Key
+from dbtssl.data.tables.identifiers import refuse_two_studies
+from dbtssl.data.tables.published_tables import Key
 from dbtssl.errors import DataError
 from dbtssl.folders import user_folder
 from dbtssl.interfaces.abilities import has_public_ids
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from dbtssl.data.split_lists import SplitLists
+    from dbtssl.data.splits.split_lists import SplitLists
     from dbtssl.interfaces import RawVolume, Source
 
 Ids = Literal["published", "hashed", "kept"]

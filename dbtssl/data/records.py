@@ -17,6 +17,7 @@ from dbtssl.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 VIEW = re.compile(r"^([lr])(cc|mlo)\d*$")  # repeats carry a number: rmlo1, lcc2
 
 
@@ -194,3 +195,31 @@ class Cohort(Sequence[Volume]):
             level
         ]
         return self._groups[level][int(ids[index])]
+
+
+REACH = 4  # slices on either side of an annotated one; the released SIFT-DBT code takes 4 and 3
+
+
+def abnormal_slices(volume: Volume, before: int = REACH, after: int = REACH) -> NDArray[np.bool_]:
+    """Which slices of ``volume`` are abnormal, shape ``(n_slices,)``.
+
+    The union over its boxes of the slices from ``z - before`` to ``z + after``, both included, cut at the ends of the
+    volume. The released SIFT-DBT code has ``before=4, after=3``, eight slices a box, and so has the protocol
+    ``as-published``; the symmetric window is the default.
+    """
+    out = np.zeros(volume.n_slices, dtype=np.bool_)
+    for box in volume.boxes:
+        out[max(0, box.z - before) : max(0, box.z + after + 1)] = True
+    return out
+
+
+def neighbours(slice_: SliceRef, reach: int, cohort: Cohort, *, half_open: bool = False) -> range:
+    """Slices of the same volume within ``reach`` of ``slice_``, itself included.
+
+    ``reach`` is in slices, not millimetres: BCS-DBT headers carry no spacing. The range is cut at the ends of the
+    volume (SIFT-DBT, section 2.2). ``half_open`` leaves out ``z + reach``, as SIFT-DBT's released code does
+    (`BCS_DBT_cls_dataset.py:281`).
+    """
+    n = cohort[slice_.volume].n_slices
+    above = slice_.z + reach if half_open else slice_.z + reach + 1
+    return range(max(0, slice_.z - reach), max(slice_.z + 1, min(n, above)))

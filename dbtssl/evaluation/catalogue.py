@@ -1,8 +1,8 @@
 """Every metric that can stand in a table: name, label, unit, digits, direction, range, and what it says.
 
 A rendering needs nothing else: ``CATALOGUE[name]`` tells how to print ``Row.values[name]``. What is measured on units
-with one score each (slices, volumes, breasts, patients) is computed in `dbtssl.evaluation.measures`; the tasks of
-frozen features in `dbtssl.evaluation.frozen`.
+with one score each (slices, volumes, breasts, patients) is computed in `dbtssl.evaluation.metrics.measure`; the probes
+of frozen features in `dbtssl.evaluation.probes.frozen_probes`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SENSITIVITY_AT = {"se@80": 0.80, "se@90": 0.90, "se@95": 0.95}
 """Specificities at which the sensitivity is read off."""
 
 AT_DEPTH = "auc-depth"
-"""AUC of slices at equal depth (`dbtssl.evaluation.equal_depth`); other units have none."""
+"""AUC of slices at equal depth (`dbtssl.evaluation.metrics.equal_depth`); other units have none."""
 
 MISSED = {"workload@0": 0, "workload@1": 1, "workload@2": 2}
 """Positive patients that may be missed while normals are left out."""

@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 
 from dbtssl.config import Config, did_you_mean, digest, result_fields
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.curve import SpecificityRule
-from dbtssl.evaluation.threshold_rules import placed_rule, threshold_words
+from dbtssl.evaluation.operating_points.roc import SpecificityRule
+from dbtssl.evaluation.operating_points.threshold_rules import placed_rule, threshold_words
 
 RELEASED_NORMALS = {"train": Fraction(3067, 12680), "val": Fraction(438, 1816)}
 """Share of the normal volumes in ``BCS-DBT_{split}_subset_idx_5.00.json``; all benign and cancer volumes are there."""

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.errors import ConfigError, DataError, PluginError
-from dbtssl.evaluation.localisation import looked
-from dbtssl.evaluation.measures import PROBABILITIES, in_unit_interval, measure
-from dbtssl.evaluation.patch_curve import patch_curve
-from dbtssl.evaluation.predictions import Predictions, parse_predictions
-from dbtssl.evaluation.selection import (
+from dbtssl.evaluation.aggregation.apply import score_sets
+from dbtssl.evaluation.localisation.pointing import looked
+from dbtssl.evaluation.metrics.measure import PROBABILITIES, in_unit_interval, measure
+from dbtssl.evaluation.metrics.patch_curve import patch_curve
+from dbtssl.evaluation.predictions.prediction_table import Predictions, parse_predictions
+from dbtssl.evaluation.predictions.selection import (
+    enough,
     only,
     refuse_shared,
+    strata,
     unboxed,
     with_first_patches,
     with_lesion_window,
     without_actionable,
 )
-from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
-from dbtssl.evaluation.strata import enough, strata
-from dbtssl.evaluation.units import score_sets
+from dbtssl.evaluation.shortcuts import BY_STUDY, all_normal, fewer_volumes, shortcut_sets
 from dbtssl.evaluation.values import Missing, Score
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dbtssl.evaluation.aggregation.volume_scores import VolumeScores
     from dbtssl.evaluation.protocol import Protocol
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.score_set import ScoreSet
     from dbtssl.evaluation.values import Kind, Row
     from dbtssl.interfaces import Aggregator, Level
+
 
 NO_BREASTS = "No breast level: the file does not say study and view."
 NO_WINDOW = (
@@ -238,3 +241,48 @@ def subgroup_rows(
                 )
                 rows.append(row.model_copy(update={"subgroup": name}))
     return rows
+
+
+NO_SLICES = "No slice level, no frames and no places: the file holds one score a volume."
+
+
+def score_volumes(
+    test: VolumeScores, val: VolumeScores | None, protocol: Protocol, *, logits: bool = False
+) -> Score:
+    """Score ``test`` with thresholds from ``val``; `DataError` for no volume left, and for a patient in both.
+
+    Without ``logits`` scores are taken for their order alone, and nothing is said of probabilities; nor where all of
+    the file's scores lie in [0, 1].
+    """
+    probabilities = logits and in_unit_interval(test.scores)
+    uncalibrated = PROBABILITIES if probabilities else ""
+    logits = logits and not probabilities
+    if protocol.actionable == "drop":
+        test = test.without_actionable()
+        val = None if val is None else val.without_actionable()
+    if val is not None:
+        refuse_shared(val, test, "the validation and the test file")
+    sets = test.sets()
+    beside = {} if val is None else {s.level: s for s in val.sets()}
+    by_study = test.sets(fewer_volumes(test)) if all(test.studies) else ()
+    val_by_study = {}
+    if val is not None and all(val.studies):
+        val_by_study = {s.level: s for s in val.sets(fewer_volumes(val))}
+    rows = []
+    for i, units in enumerate(sets):
+        of_val = beside.get(units.level)
+        method = score_units(units, of_val, protocol, logits=logits, uncalibrated=uncalibrated)
+        rows.append(method)
+        if by_study:
+            of_val = val_by_study.get(units.level)
+            rows.append(score_units(by_study[i], of_val, protocol, "shortcut", BY_STUDY))
+        rows.append(all_normal(method))
+    breasts = any(s.level == "breast" for s in sets)
+    return Score(
+        protocol=protocol,
+        slice_aggregator="",
+        volume_aggregator="",
+        patches=0,
+        rows=tuple(rows),
+        notes=(NO_SLICES,) if breasts else (NO_BREASTS, NO_SLICES),
+    )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dbtssl.evaluation.aggregation.apply import with_volume_scores
 from dbtssl.evaluation.catalogue import AT_DEPTH
-from dbtssl.evaluation.units import with_volume_scores
 from dbtssl.evaluation.values import Row, Value
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dbtssl.evaluation.predictions import Predictions
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.predictions.prediction_table import Predictions
+    from dbtssl.evaluation.score_set import ScoreSet
 
 ALL_NORMAL, BY_STUDY, BY_DEPTH = "all-normal", "volumes in the study", "depth in the stack"
 USUAL_DEPTH = (

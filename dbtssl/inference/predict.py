@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dbtssl.errors import ConfigError, PluginError
-from dbtssl.evaluation.prediction_schema import SCHEMA, SCHEMA_VERSION
-from dbtssl.inference.dataset import FixedPatches, GridPatches, Patches
-from dbtssl.inference.reloaded import check_logits
+from dbtssl.evaluation.predictions.prediction_table import SCHEMA, SCHEMA_VERSION
+from dbtssl.inference.network_checks import check_logits
 from dbtssl.interfaces.boundary import calling
+from dbtssl.patches.fixed_patches import FixedPatches, GridPatches, Patches
 from dbtssl.progress import Ticker, progress
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbtssl.data.records import Volume
-    from dbtssl.inference.patches import PatchRule
     from dbtssl.interfaces import Labelled
+    from dbtssl.patches.patch_rule import PatchRule
 
 PATCHES = 20  # patches a slice (SIFT-DBT's README: "maximum n=20")
 OVERLAP = 0.5  # share of a patch's side that neighbours on the lattice have in common, at least

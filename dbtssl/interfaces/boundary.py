@@ -1,7 +1,7 @@
 """Where a component meets the core: whatever it raises leaves as one `DbtsslError` that says whose fault it is.
 
 The parts below the benchmark know kinds, not names: they mark an error with the kind of the component, and who knows
-the row adds name, distribution and configuration, once (`dbtssl.benchmark.told`).
+the row adds name, distribution and configuration, once (`dbtssl.benchmark.stages.component_errors`).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dbtssl.config import Config
-    from dbtssl.data.store import Slices
-    from dbtssl.inference.patches import PatchRule
+    from dbtssl.data.prepared.prepared_dataset import Slices
+    from dbtssl.patches.patch_rule import PatchRule
 
 
 @dataclass(frozen=True)

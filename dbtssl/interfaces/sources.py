@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbtssl.config import Config
-    from dbtssl.data.dicom import Header
+    from dbtssl.data.dicom.frames import Header
     from dbtssl.data.records import Volume
 
 

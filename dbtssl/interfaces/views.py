@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from dbtssl.errors import PluginError
-from dbtssl.interfaces.checks import one_of, rising, whole, within
+from dbtssl.interfaces.interface_checks import one_of, rising, whole, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

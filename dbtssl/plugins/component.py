@@ -10,9 +10,9 @@ from typing import Any
 
 from dbtssl.errors import PluginError
 from dbtssl.plugins import files
-from dbtssl.plugins.dependencies import code_hash, code_parts, own_module
-from dbtssl.plugins.foreign import Interrupted, apart, describe, say
-from dbtssl.plugins.locate import find, is_core
+from dbtssl.plugins.code.dependencies import code_hash, code_parts, own_module
+from dbtssl.plugins.code.locate import find, is_core
+from dbtssl.plugins.foreign_code import Interrupted, apart, describe, say
 
 # kind -> the interface in dbtssl.interfaces that its targets meet; a backbone is any callable
 KINDS: dict[str, str | None] = {

@@ -22,7 +22,7 @@ from dbtssl.config import did_you_mean
 from dbtssl.errors import PluginError
 from dbtssl.plugins import files
 from dbtssl.plugins.component import KINDS, Component
-from dbtssl.plugins.foreign import Interrupted, apart, describe
+from dbtssl.plugins.foreign_code import Interrupted, apart, describe
 from dbtssl.plugins.hookspec import API_VERSION, GROUP, Specs
 from dbtssl.plugins.registry import PluginInfo, Registry
 

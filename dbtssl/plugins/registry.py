@@ -10,11 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbtssl.errors import DbtsslError, PluginError
-from dbtssl.plugins import source
+from dbtssl.plugins.checks import target_source as source
+from dbtssl.plugins.checks.method_checks import check_method
+from dbtssl.plugins.checks.structure import check_instance, check_target
 from dbtssl.plugins.component import KINDS, Component
-from dbtssl.plugins.foreign import describe, say
-from dbtssl.plugins.methods import check_method
-from dbtssl.plugins.structure import check_instance, check_target
+from dbtssl.plugins.foreign_code import describe, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

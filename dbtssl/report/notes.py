@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbtssl.evaluation.catalogue import DEFAULT, EQUAL_DECIMALS, TASKS
-from dbtssl.report.cells import METRIC_NAMES, WARNED, interval_text, value_text
-from dbtssl.report.conditions import unlike_notes
-from dbtssl.report.paper import why_not
-from dbtssl.report.table import FROZEN, LEVELS
+from dbtssl.report.row_differences import unlike_notes
+from dbtssl.report.table_cells import METRIC_NAMES, WARNED, interval_text, value_text
+from dbtssl.report.table_model import FROZEN, LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dbtssl.interfaces import Level
-    from dbtssl.report.table import Compared, Entry, Group, TableRow
+    from dbtssl.interfaces import Level, Reported
+    from dbtssl.report.table_model import Compared, Entry, Group, TableRow
+
 
 ENOUGH_POSITIVE_PATIENTS = 30
 """Below it intervals are too narrow: in simulations of SIFT-DBT's test layout (21 positive patients of 843) the best of
@@ -235,3 +235,40 @@ def _paper(entries: Iterable[Entry], evaluation_sets: Mapping[str, str]) -> Iter
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
+
+
+def comparable(entry: Entry, level: Level, evaluation_set: str) -> Reported | None:
+    """The paper's row that was measured as ours was; None where there is none."""
+    for row in _same_setting(entry, level):
+        if (
+            entry.score
+            and row.protocol == entry.score.protocol.name
+            and row.evaluation_set == evaluation_set
+        ):
+            return row
+    return None
+
+
+def why_not(entry: Entry, level: Level, evaluation_set: str) -> str:
+    """Why the column is empty; nothing where it is not, or where the method reports no numbers at all."""
+    if not entry.reported or entry.score is None or comparable(entry, level, evaluation_set):
+        return ""
+    score = entry.score
+    rows = _same_setting(entry, level)
+    if not rows:
+        return (
+            f"the paper has no row for {entry.backbone}, {entry.finetuner} fine-tuning and {score.patches} "
+            "patches a slice"
+        )
+    theirs = " or ".join(
+        dict.fromkeys(f"protocol {r.protocol} on {r.evaluation_set}" for r in rows)
+    )
+    ours = f"protocol {score.protocol.name} on {evaluation_set or 'an evaluation set of no published name'}"
+    return f"the paper's row is {theirs}; this one is {ours}"
+
+
+def _same_setting(entry: Entry, level: Level) -> list[Reported]:
+    if entry.score is None:
+        return []
+    ours = (level, entry.backbone, entry.finetuner, entry.score.patches)
+    return [r for r in entry.reported if (r.level, r.backbone, r.finetuner, r.patches) == ours]

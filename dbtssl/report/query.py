@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from dbtssl.config import did_you_mean
 from dbtssl.errors import ConfigError
-from dbtssl.report.columns import COLUMNS
+from dbtssl.report.table_columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dbtssl.report.columns import Column, Key
-    from dbtssl.report.table import Table, TableRow
+    from dbtssl.report.table_columns import Column, Key
+    from dbtssl.report.table_model import Table, TableRow
 
 _CONDITION = re.compile(r"^\s*([\w@*.-]+?)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*$")
 _ORDER: dict[str, Callable[[float, float], bool]] = {

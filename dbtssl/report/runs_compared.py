@@ -12,10 +12,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dbtssl.config import Config
-from dbtssl.evaluation.comparison import Difference
+from dbtssl.evaluation.comparison.compare_methods import Difference
 from dbtssl.evaluation.values import Value
 from dbtssl.interfaces import Level
-from dbtssl.report.cells import (
+from dbtssl.report.table_cells import (
     clean,
     difference_interval,
     difference_text,
@@ -23,7 +23,7 @@ from dbtssl.report.cells import (
     stars_text,
     value_text,
 )
-from dbtssl.report.markdown import escape
+from dbtssl.report.writers.markdown import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

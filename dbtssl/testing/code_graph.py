@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dbtssl.plugins.syntax import canonical
+from dbtssl.plugins.code.syntax import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

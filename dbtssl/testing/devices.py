@@ -20,7 +20,7 @@ from torch import distributed
 from dbtssl.interfaces import Batch
 from dbtssl.io import write_text
 from dbtssl.testing.toy_objective import toy_batch, toy_objective
-from dbtssl.training.pairs import step_seed
+from dbtssl.training.pretraining.pairs import step_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from dbtssl.data.records import SliceRef
 from dbtssl.plugins.registry import registry
 from dbtssl.testing.toy_cohort import toy_cohort
 from dbtssl.training.checkpoint import load_checkpoint
-from dbtssl.training.loop import CHECKPOINT
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.loop import CHECKPOINT
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from dbtssl.data.prepared.prepared_dataset import Slices
     from dbtssl.data.records import Cohort
-    from dbtssl.data.store import Slices
     from dbtssl.interfaces import Objective, Sampler
 
 STEPS, KILLED_AFTER = 20, 7

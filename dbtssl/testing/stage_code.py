@@ -23,7 +23,7 @@ COMMAND = "python -m dbtssl.testing.stage_code --confirm"
 # what no number depends on, or what is in a stage's key whole
 STOPS = (
     *("dbtssl.errors", "dbtssl.progress", "dbtssl.plugins", "dbtssl.cli"),
-    *("dbtssl.benchmark.rows", "dbtssl.benchmark.spec", "dbtssl.benchmark.store"),
+    *("dbtssl.benchmark.resolve", "dbtssl.benchmark.spec.specification", "dbtssl.engine.store"),
 )
 API = "dbtssl.api"  # plugins reach the core through it
 # stage -> kinds of components that it runs
@@ -39,7 +39,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "compare": ("aggregator",),
 }
 OF_PLUGINS = ("objective", "finetuner")  # kinds whose plugins are given tools by the API
-PHANTOM = ("dbtssl.phantom.write", "write_cohort"), ("dbtssl.phantom.config", "FORMAT")
+PHANTOM = (
+    ("dbtssl.phantom.output.write_cohort", "write_cohort"),
+    ("dbtssl.phantom.model.phantom_config", "FORMAT"),
+)
 DIGITS = 12
 
 

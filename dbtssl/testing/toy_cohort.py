@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.data.records import Label, Volume
-from dbtssl.data.store import write_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dbtssl.data.store import Slices
+    from dbtssl.data.prepared.prepared_dataset import Slices
 
 # patient, study, view: a breast with a repeated MLO view, a second study, a breast without CC, a single view
 VOLUMES = (

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbtssl.data.labels import abnormal_slices
-from dbtssl.data.records import Box, Label, Volume
-from dbtssl.data.store import write_dataset
+from dbtssl.data.prepared.prepared_dataset import write_dataset
+from dbtssl.data.records import Box, Label, Volume, abnormal_slices
 from dbtssl.interfaces import Labelled
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from dbtssl.data.store import Slices
+    from dbtssl.data.prepared.prepared_dataset import Slices
     from dbtssl.interfaces import Crop, ViewSpec
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dbtssl.benchmark.comparison import comparison_stage
-from dbtssl.benchmark.record import Record, RowRecord, StageRecord, write_record
-from dbtssl.benchmark.runs import Run
-from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.store import Stage, Store
+from dbtssl.benchmark.results.finished_run import Run
+from dbtssl.benchmark.results.run_record import Record, RowRecord, StageRecord, write_record
+from dbtssl.benchmark.spec.specification import Spec
+from dbtssl.benchmark.stages.compare_stage import comparison_stage
 from dbtssl.config import result_fields, validate
-from dbtssl.evaluation.aggregators import Max, Mean
+from dbtssl.engine.store import Stage, Store
+from dbtssl.evaluation.aggregation.simple import Max, Mean
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.evaluation.score import score
 from dbtssl.io import write_text

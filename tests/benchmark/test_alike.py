@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from dbtssl.benchmark.conditions import conditions, refuse_unlike
-from dbtssl.benchmark.record import record_table, write_record
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.spec_files import load_spec
+from dbtssl.benchmark.resolve import resolve
+from dbtssl.benchmark.results.run_record import record_table, write_record
+from dbtssl.benchmark.row_conditions import conditions, refuse_unlike
+from dbtssl.benchmark.spec.spec_files import load_spec
+from dbtssl.benchmark.spec.specification import Spec
 from dbtssl.cli.main import main
 from dbtssl.config import validate
 from dbtssl.errors import ConfigError
 from dbtssl.plugins import add_plugin_file, registry
-from dbtssl.report.conditions import differences, unlike_text
+from dbtssl.report.row_differences import differences, unlike_text
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 QUICK, SMOKE = BENCHMARKS / "quick.toml", BENCHMARKS / "smoke.toml"

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dbtssl.benchmark.context import Context
-from dbtssl.benchmark.dataset import Data
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import (
+from dbtssl.benchmark.inputs.open_dataset import Data
+from dbtssl.benchmark.resolve import resolve
+from dbtssl.benchmark.spec.specification import Spec
+from dbtssl.benchmark.stages.context import Context
+from dbtssl.benchmark.stages.train_stages import (
     CLASSIFIER,
     ENCODER,
     HEAD,
@@ -20,10 +20,10 @@ from dbtssl.benchmark.stages import (
     new_encoder,
     pretrain_stage,
 )
-from dbtssl.benchmark.store import Store
 from dbtssl.config import validate
-from dbtssl.data.split import Split
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset
+from dbtssl.data.splits.patient_split import Split
+from dbtssl.engine.store import Store
 from dbtssl.nn.feature_map import places_and_pooled
 from dbtssl.testing.toy_slices import toy_labelled
 

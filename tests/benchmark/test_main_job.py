@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from dbtssl.benchmark.runs import open_run
+from dbtssl.benchmark.results.finished_run import open_run
 from dbtssl.cli.main import main
 from dbtssl.evaluation.values import Score
-from dbtssl.report.table import PHANTOM
+from dbtssl.report.table_model import PHANTOM
 
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "benchmarks" / "smoke.toml")

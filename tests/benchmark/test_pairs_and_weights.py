@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dbtssl.benchmark.initial import initial
-from dbtssl.benchmark.rows import resolve
-from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.stages import finetune_stage, pretrain_stage
+from dbtssl.benchmark.inputs.starting_weights import initial
+from dbtssl.benchmark.resolve import resolve
+from dbtssl.benchmark.spec.specification import Spec
+from dbtssl.benchmark.stages.train_stages import finetune_stage, pretrain_stage
 from dbtssl.config import validate
-from dbtssl.data.label_budget import LabelBudget
+from dbtssl.data.splits.label_fraction import LabelBudget
 from dbtssl.errors import ConfigError, DbtsslError
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.nn.backbones import create_encoder

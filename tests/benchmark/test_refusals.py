@@ -12,8 +12,8 @@ import pydicom
 import pytest
 
 from dbtssl.cli.main import main
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.write import write_cohort
+from dbtssl.phantom.model.phantom_config import PhantomConfig
+from dbtssl.phantom.output.write_cohort import write_cohort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,7 +207,7 @@ def test_full_disk(refuse, tree, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("dbtssl.benchmark.store.write_text", full)
+    monkeypatch.setattr("dbtssl.engine.store.write_text", full)
     assert "disk is full" in refuse("--data", f"phantom:{tree}")
 
 

@@ -8,24 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dbtssl.benchmark.context import Context
-from dbtssl.benchmark.dataset import (
+from dbtssl.benchmark.inputs.open_dataset import (
     Data,
     listing,
     make_split,
     published_subset,
     source_state,
 )
-from dbtssl.benchmark.record import Record, record_table
-from dbtssl.benchmark.scoring import _subsets
-from dbtssl.benchmark.spec_files import load_spec
-from dbtssl.benchmark.store import Store
+from dbtssl.benchmark.results.run_record import Record, record_table
+from dbtssl.benchmark.spec.spec_files import load_spec
+from dbtssl.benchmark.stages.context import Context
+from dbtssl.benchmark.stages.score_stages import _subsets
 from dbtssl.data.deidentify import privacy_of
-from dbtssl.data.folder_source import SliceFolder
+from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.data.records import Label, Volume
-from dbtssl.data.store import write_dataset
+from dbtssl.data.sources.slice_folder import SliceFolder
+from dbtssl.engine.store import Store
 from dbtssl.errors import ConfigError, DataError
-from dbtssl.evaluation.evaluation_sets import SUB5, SUBSET, TEST_LIST
+from dbtssl.evaluation.predictions.evaluation_sets import SUB5, SUBSET, TEST_LIST
 from dbtssl.interfaces import RawVolume
 
 SPEC = 'name = "toy"\nmethods = ["random-init"]\n[data]\nroot = {root}\n[split]\n{split}\n'

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import dbtssl
-from dbtssl.benchmark.dataset import prepare_stage
-from dbtssl.benchmark.record import code_digest
-from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.inputs.open_dataset import prepare_stage
+from dbtssl.benchmark.results.run_record import code_digest
+from dbtssl.benchmark.spec.specification import Spec
 from dbtssl.config import validate
 from dbtssl.plugins import add_plugin_file, registry
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from dbtssl.benchmark.results import benchmark
-from dbtssl.benchmark.spec import Spec
+from dbtssl.benchmark.keep_results import benchmark
+from dbtssl.benchmark.spec.specification import Spec
 from dbtssl.config import validate
 from dbtssl.errors import DataError
 
@@ -76,7 +76,7 @@ def test_mechanism(mechanism, runs, tmp_path, monkeypatch, capsys):
 
 
 def _root(phantom):
-    from dbtssl.benchmark.dataset import phantom_root
+    from dbtssl.benchmark.inputs.open_dataset import phantom_root
 
     return phantom_root(phantom.run.spec)
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
-from dbtssl.evaluation.paired import auc_differences
-from dbtssl.evaluation.units import ScoreSet
+from dbtssl.evaluation.comparison.paired import auc_differences
+from dbtssl.evaluation.score_set import ScoreSet
 
 KINDS = np.array(["lobulated", "distortion"])
 

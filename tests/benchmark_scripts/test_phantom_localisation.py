@@ -6,9 +6,9 @@ import pytest
 from skimage.feature import blob_log, peak_local_max
 
 from dbtssl.data.records import Box, Label, Volume
-from dbtssl.phantom.cohort import plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.render import render
+from dbtssl.phantom.cohort.phantom_cohort import plan
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 
 def lesion_slice(

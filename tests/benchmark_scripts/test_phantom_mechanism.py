@@ -4,9 +4,9 @@ import torch
 from scipy import stats
 
 from dbtssl.data.records import Box, Label, Rect, Volume, Window
-from dbtssl.phantom.cohort import plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.render import render
+from dbtssl.phantom.cohort.phantom_cohort import plan
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 
 def test_the_variance_is_the_trace_of_numpys_covariance(mechanism):

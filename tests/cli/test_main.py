@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy_and_no_command():
         "try: main(['--help'])\n"
         f"finally: print([m for m in sys.modules if m.split('.')[0] in {HEAVY}"
         " or m.startswith('dbtssl.') and m.split('.')[1] not in ('cli', 'errors')"
-        " or m in ('dbtssl.cli.benchmark', 'dbtssl.cli.data', 'dbtssl.cli.phantom')"
+        " or m in ('dbtssl.cli.benchmark_command', 'dbtssl.cli.data_command', 'dbtssl.cli.phantom_command')"
         "], file=sys.stderr)"
     )
     done = subprocess.run(

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dbtssl.data.bcs_dbt import BcsDbt
 from dbtssl.data.deidentify import Privacy, key_path, load_key, privacy_of, pseudonym
-from dbtssl.data.folder_source import SliceFolder
-from dbtssl.data.phantom_source import Phantom
-from dbtssl.data.prepare import PrepareConfig
+from dbtssl.data.preparation.prepare import PrepareConfig
+from dbtssl.data.prepared.prepared_dataset import read_manifest, write_dataset
 from dbtssl.data.records import Label, Volume
-from dbtssl.data.store import read_manifest, write_dataset
+from dbtssl.data.sources.bcs_dbt import BcsDbt
+from dbtssl.data.sources.phantom_source import Phantom
+from dbtssl.data.sources.slice_folder import SliceFolder
 from dbtssl.errors import DataError, PluginError
 from dbtssl.interfaces import RawVolume
 

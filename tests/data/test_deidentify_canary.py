@@ -21,7 +21,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
 
 from dbtssl.cli.main import main
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset
 
 TEXT = "KANARIENVOGEL"  # of the headers: 13 capitals fit every text VR
 PLACE = "WELLENSITTICH"  # of files and folders

@@ -6,8 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from dbtssl.data.labels import abnormal_slices
-from dbtssl.data.records import Box, Label, Volume
+from dbtssl.data.records import Box, Label, Volume, abnormal_slices
 
 
 def volume(n, *z):

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbtssl.data.neighbours import neighbours
-from dbtssl.data.records import Cohort, Label, SliceRef, Volume
+from dbtssl.data.records import Cohort, Label, SliceRef, Volume, neighbours
 
 COHORT = Cohort(
     [Volume("P", "S", view, n, 8, 8, Label.NORMAL) for view, n in (("lcc", 20), ("lmlo", 1))]

@@ -7,19 +7,19 @@ import sys
 
 import pytest
 
-from dbtssl.benchmark.dataset import find_volumes, prepare_stage
-from dbtssl.benchmark.spec import Spec
-from dbtssl.benchmark.store import Store
+from dbtssl.benchmark.inputs.open_dataset import find_volumes, prepare_stage
+from dbtssl.benchmark.spec.specification import Spec
 from dbtssl.cli.main import main
 from dbtssl.config import validate
 from dbtssl.data.deidentify import privacy_by
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset
+from dbtssl.engine.store import Store
 from dbtssl.plugins import add_plugin_file, registry
 from dbtssl.plugins.files import module_name
 
 PLUGIN = """
 from dbtssl.api import Config, hookimpl
-from dbtssl.data.bcs_dbt import BcsDbt
+from dbtssl.data.sources.bcs_dbt import BcsDbt
 
 DBTSSL_API = 1
 

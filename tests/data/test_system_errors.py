@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbtssl.data.bcs_dbt import BcsDbt
-from dbtssl.data.dicom import read_header
-from dbtssl.data.folder_source import SliceFolder
-from dbtssl.data.prepare import PrepareConfig, prepare
-from dbtssl.data.quarantine import read_quarantine
+from dbtssl.data.dicom.frames import read_header
+from dbtssl.data.preparation.preparation_state import read_quarantine
+from dbtssl.data.preparation.prepare import PrepareConfig, prepare
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset, volume_path, write_dataset
 from dbtssl.data.records import Label, SliceRef, Volume
-from dbtssl.data.store import PreparedDataset, volume_path, write_dataset
+from dbtssl.data.sources.bcs_dbt import BcsDbt
+from dbtssl.data.sources.slice_folder import SliceFolder
 from dbtssl.errors import DataError, MachineError, system_error
 
 MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
@@ -108,8 +108,8 @@ def test_each_failure_of_the_system_has_its_own_next_step(
     def fail(*args, **kwargs):
         raise OSError(code, os.strerror(code), "a.dcm")
 
-    monkeypatch.setattr("dbtssl.data.slice_files.Image.open", fail)
-    monkeypatch.setattr("dbtssl.data.slice_files.read_file_meta_info", fail)
+    monkeypatch.setattr("dbtssl.data.sources.slice_files.Image.open", fail)
+    monkeypatch.setattr("dbtssl.data.sources.slice_files.read_file_meta_info", fail)
     with pytest.raises(DataError) as error:
         reader.header()
     if code == errno.ENOENT:
@@ -119,7 +119,7 @@ def test_each_failure_of_the_system_has_its_own_next_step(
     assert hint in error.value.hint
     assert isinstance(error.value, MachineError) == (code in MACHINE)
     if where == "dcm":
-        monkeypatch.setattr("dbtssl.data.dicom_header.read_file_meta_info", fail)
+        monkeypatch.setattr("dbtssl.data.dicom.header.read_file_meta_info", fail)
         with pytest.raises(DataError, match=os.strerror(code)) as error:
             read_header(tmp_path / "a.dcm")
         assert hint in error.value.hint

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dbtssl.evaluation.threshold_rules import ThresholdRule, choose_threshold
+from dbtssl.evaluation.operating_points.threshold_rules import ThresholdRule, choose_threshold
 
 
 def balanced(abnormal, scores):
@@ -75,7 +75,7 @@ def make_table():
 @pytest.fixture
 def units():
     """Makes a `ScoreSet` from plain sequences."""
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.score_set import ScoreSet
 
     def make(abnormal, scores, patients=None, level="volume"):
         abnormal = np.asarray(abnormal, dtype=bool)

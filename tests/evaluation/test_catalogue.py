@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from dbtssl.evaluation.bootstrap import CURVE_METRICS
 from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, TASKS, Metric
-from dbtssl.evaluation.measures import AT_THRESHOLD, CALIBRATION, MEASURED
-from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS
+from dbtssl.evaluation.metrics.measure import AT_THRESHOLD, CALIBRATION, MEASURED
+from dbtssl.evaluation.statistics.placements import METRICS
 
 
 def test_the_default_columns_are_the_papers():

@@ -16,7 +16,7 @@ from dbtssl.evaluation.arithmetic import (
     npv_of_all_normal,
     whole_misses,
 )
-from dbtssl.evaluation.rates import rate_values
+from dbtssl.evaluation.metrics.rates import rate_values
 
 ROOT = Path(__file__).parents[2]
 PAPER = Path(__file__).parents[2] / "../shared/paper"

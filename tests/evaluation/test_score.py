@@ -6,12 +6,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbtssl.errors import ConfigError, DataError
-from dbtssl.evaluation.aggregators import Max, Mean
-from dbtssl.evaluation.measures import MEASURED, PROBABILITIES
-from dbtssl.evaluation.predictions import parse_predictions
+from dbtssl.evaluation.aggregation.apply import score_sets
+from dbtssl.evaluation.aggregation.simple import Max, Mean
+from dbtssl.evaluation.metrics.measure import MEASURED, PROBABILITIES
+from dbtssl.evaluation.predictions.prediction_table import parse_predictions
 from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score import score
-from dbtssl.evaluation.units import score_sets
 from dbtssl.evaluation.values import Score
 
 from .conftest import balanced

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from dbtssl.evaluation.aggregators import Max, Mean
-from dbtssl.evaluation.predictions import parse_predictions
+from dbtssl.evaluation.aggregation.apply import score_sets
+from dbtssl.evaluation.aggregation.simple import Max, Mean
+from dbtssl.evaluation.predictions.prediction_table import parse_predictions
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.score import score_units
 from dbtssl.evaluation.shortcuts import all_normal, shortcut_sets
-from dbtssl.evaluation.units import score_sets
 
 
 def test_shortcuts_come_from_metadata_alone(make_table):

@@ -10,12 +10,11 @@ from torch import nn
 
 from dbtssl.data.records import SliceRef
 from dbtssl.errors import ConfigError, PluginError
-from dbtssl.evaluation.prediction_schema import SCHEMA
-from dbtssl.evaluation.predictions import Made, parse_predictions
-from dbtssl.inference.dataset import FixedPatches, GridPatches, read_patches, slices_scored
-from dbtssl.inference.patches import PatchRule, grid_corners
+from dbtssl.evaluation.predictions.prediction_table import SCHEMA, Made, parse_predictions
 from dbtssl.inference.predict import patch_outputs, predict, single_device
 from dbtssl.interfaces import Labelled
+from dbtssl.patches.fixed_patches import FixedPatches, GridPatches, read_patches, slices_scored
+from dbtssl.patches.patch_rule import PatchRule, grid_corners
 from dbtssl.testing.toy_slices import toy_labelled
 
 RULE = PatchRule(24)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbtssl.phantom.cohort import PlannedVolume, grid_of, plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.render import render
+from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume, grid_of, plan
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 if TYPE_CHECKING:
     import numpy as np

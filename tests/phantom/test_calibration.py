@@ -10,15 +10,15 @@ import torch
 from skimage.filters import threshold_otsu
 from skimage.measure import label, regionprops
 
-from dbtssl.phantom.acquisition import filter_projections, project, reconstruct
-from dbtssl.phantom.anatomy import FAT, GLAND, Slab
-from dbtssl.phantom.cohort import plan
-from dbtssl.phantom.compression import compress
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.detector import READOUT, SCATTER, display, expose
-from dbtssl.phantom.geometry import Grid
-from dbtssl.phantom.render import render
-from dbtssl.phantom.subject import Breast, Positioning, Technique
+from dbtssl.phantom.cohort.phantom_cohort import plan
+from dbtssl.phantom.imaging.acquisition import filter_projections, project, reconstruct
+from dbtssl.phantom.imaging.anatomy import FAT, GLAND, Slab
+from dbtssl.phantom.imaging.detector import READOUT, SCATTER, display, expose
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.compression import compress
+from dbtssl.phantom.model.geometry import Grid
+from dbtssl.phantom.model.phantom_config import PhantomConfig
+from dbtssl.phantom.model.subject import Breast, Positioning, Technique
 
 # 59 annotated slices of BCS-DBT: quantiles of the grey level within the breast
 REAL_LEVELS = {0.01: 301, 0.10: 326, 0.25: 343, 0.50: 368, 0.75: 404, 0.90: 451, 0.99: 549}

@@ -4,7 +4,7 @@ import json
 
 from click.testing import CliRunner
 
-from dbtssl.cli.phantom import EXAMPLE, command
+from dbtssl.cli.phantom_command import EXAMPLE, command
 
 
 def test_writes_and_says_where(tmp_path):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dbtssl.phantom.cohort import plan
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.render import render
+from dbtssl.phantom.cohort.phantom_cohort import plan
+from dbtssl.phantom.imaging.render import render
+from dbtssl.phantom.model.phantom_config import PhantomConfig
 
 ROOT = Path(__file__).parents[2]
 

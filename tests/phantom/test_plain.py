@@ -9,8 +9,8 @@ import pydicom
 import pytest
 import torch
 
-from dbtssl.phantom.config import PhantomConfig
-from dbtssl.phantom.write import write_cohort
+from dbtssl.phantom.model.phantom_config import PhantomConfig
+from dbtssl.phantom.output.write_cohort import write_cohort
 
 CONFIG = PhantomConfig(patients=3, seed=4, rows=64, spacing=6, anatomy="plain")
 # of format 1: every DICOM file and table below the root, names and bytes

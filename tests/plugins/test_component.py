@@ -177,13 +177,13 @@ def installed(imported_site, monkeypatch, tmp_path):
             for file, content in more.items():
                 (about / f"{file}.json").write_text(content, encoding="utf-8")
             (about / "entry_points.txt").write_text(more.get("entry", ""), encoding="utf-8")
-        from dbtssl.plugins import locate
+        from dbtssl.plugins.code import locate
 
         locate.library.cache_clear()
         locate.plugin_packages.cache_clear()
 
     yield library
-    from dbtssl.plugins import locate
+    from dbtssl.plugins.code import locate
 
     locate.library.cache_clear()
     locate.plugin_packages.cache_clear()
@@ -220,7 +220,7 @@ def test_a_version_that_does_not_say_what_the_code_is_does_not_stand_for_it(
 
 
 def test_the_libraries_of_dbtssl_itself_are_in_no_key(package):
-    from dbtssl.plugins.dependencies import code_parts
+    from dbtssl.plugins.code.dependencies import code_parts
 
     after(package / "part.py", "import torch\nfrom lightly.loss import NTXentLoss\n")
     assert list(code_parts(["p_pkg.own"])) == [
@@ -273,7 +273,7 @@ def test_a_target_that_is_nowhere_has_no_fingerprint():
 
 def test_a_plugin_that_builds_on_another_counts_its_code():
     """medaug's method is MoCo's on other pairs; nothing else of either package counts."""
-    from dbtssl.plugins.dependencies import code_parts
+    from dbtssl.plugins.code.dependencies import code_parts
 
     modules = [name for name in code_parts(["dbtssl_medaug.method"]) if name.startswith("module")]
     assert modules == [
@@ -292,7 +292,7 @@ def test_of_the_core_a_component_counts_as_its_own_module():
 def test_the_libraries_are_those_that_dbtssl_depends_on():
     import tomllib
 
-    from dbtssl.plugins.locate import LIBRARIES
+    from dbtssl.plugins.code.locate import LIBRARIES
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     named_otherwise = {

@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dbtssl.audit.confounders import Finding
 from dbtssl.data.records import Label
-from dbtssl.evaluation.audit import Finding
-from dbtssl.evaluation.comparison import Difference
-from dbtssl.evaluation.curves import reliability, roc_band
-from dbtssl.evaluation.detection import PRIMARY
-from dbtssl.evaluation.metrics import METRICS
+from dbtssl.evaluation.comparison.compare_methods import Difference
+from dbtssl.evaluation.localisation.detection import PRIMARY
+from dbtssl.evaluation.metrics.roc_bands import reliability, roc_band
 from dbtssl.evaluation.protocol import STRICT
-from dbtssl.evaluation.units import ScoreSet
+from dbtssl.evaluation.score_set import ScoreSet
+from dbtssl.evaluation.statistics.placements import METRICS
 from dbtssl.evaluation.values import CurvePoint, Row, Score, Value
 from dbtssl.evaluation.values import Looked as Localised
 from dbtssl.interfaces import Reported
-from dbtssl.report.build import build_table
+from dbtssl.report.build_table import build_table
 from dbtssl.report.html.content import (
     Content,
     Example,
@@ -25,7 +25,7 @@ from dbtssl.report.html.content import (
     Seed,
 )
 from dbtssl.report.html.page import html_page
-from dbtssl.report.table import Compared, Entry, Tie
+from dbtssl.report.table_model import Compared, Entry, Tie
 
 SETS = {"slice": "a" * 64, "volume": "b" * 64}
 COUNTS = {"slice": (320, 58_980), "volume": (39, 3_736)}

@@ -1,9 +1,9 @@
 import pytest
 
 from dbtssl.errors import ConfigError
-from dbtssl.report.build import build_table
-from dbtssl.report.columns import COLUMNS
+from dbtssl.report.build_table import build_table
 from dbtssl.report.query import overview, screen, select
+from dbtssl.report.table_columns import COLUMNS
 
 
 @pytest.fixture

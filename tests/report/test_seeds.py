@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dbtssl.report.build import build_table
-from dbtssl.report.cells import seed_text, spread_text, stars_text
-from dbtssl.report.markdown import markdown
-from dbtssl.report.table import Compared
+from dbtssl.report.build_table import build_table
+from dbtssl.report.table_cells import seed_text, spread_text, stars_text
+from dbtssl.report.table_model import Compared
+from dbtssl.report.writers.markdown import markdown
 
 AUCS = (0.80, 0.86, 0.95)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbtssl.evaluation.values import Value
-from dbtssl.report.build import build_table
+from dbtssl.report.build_table import build_table
 
 
 @pytest.fixture

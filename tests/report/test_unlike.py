@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dbtssl.report.build import build_table
-from dbtssl.report.conditions import Conditions, unlike_notes, unlike_rows
+from dbtssl.report.build_table import build_table
 from dbtssl.report.html.page import html_page
-from dbtssl.report.label_budgets import Budget, LabelCurves, label_markdown
-from dbtssl.report.table import Compared
-from dbtssl.report.write import render
+from dbtssl.report.label_overview.label_curves_text import Budget, LabelCurves, label_markdown
+from dbtssl.report.row_differences import Conditions, unlike_notes, unlike_rows
+from dbtssl.report.table_model import Compared
+from dbtssl.report.writers.write_table import render
 
 WORDS = "finetune.strategy full (discriminative), backbone.name resnet18 (resnet50)"
 LINE = f"other ≠fe: {WORDS}; in brackets random-init."

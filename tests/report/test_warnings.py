@@ -11,15 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dbtssl.report.build import build_table
-from dbtssl.report.html.tables import html_tables
-from dbtssl.report.json_ import table_json
-from dbtssl.report.label_budgets import Budget, LabelCurves, label_csv, label_markdown
-from dbtssl.report.latex import latex
-from dbtssl.report.markdown import markdown
-from dbtssl.report.parquet import parquet
-from dbtssl.report.terminal import plain_text
-from dbtssl.report.tidy import tidy_csv
+from dbtssl.report.build_table import build_table
+from dbtssl.report.html.html_tables import html_tables
+from dbtssl.report.label_overview.label_curves_text import (
+    Budget,
+    LabelCurves,
+    label_csv,
+    label_markdown,
+)
+from dbtssl.report.writers.latex import latex
+from dbtssl.report.writers.markdown import markdown
+from dbtssl.report.writers.terminal import plain_text
+from dbtssl.report.writers.tidy import parquet, table_json, tidy_csv
 
 SAID = "no weight moved"
 

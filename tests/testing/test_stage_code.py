@@ -34,15 +34,33 @@ def test_every_stage_is_known_with_the_kinds_of_components_that_it_runs(now):
 @pytest.mark.parametrize(
     ("stage", "modules"),
     [
-        ("pretrain", {"training.loop", "nn.teacher", "views.crops", "data.store"}),
-        ("finetune", {"training.finetune", "nn.classifier", "inference.patches"}),
-        ("predict", {"inference.predict", "inference.patches", "nn.classifier"}),
-        ("score", {"evaluation.intervals", "evaluation.aggregators", "evaluation.detection"}),
-        ("compare", {"evaluation.paired", "evaluation.comparison"}),
-        ("prepare", {"data.bcs_dbt", "data.orientation", "data.slice_files"}),
+        (
+            "pretrain",
+            {
+                "training.pretraining.loop",
+                "nn.teacher",
+                "views.crops",
+                "data.prepared.prepared_dataset",
+            },
+        ),
+        ("finetune", {"training.finetuning.finetune", "nn.classifier", "patches.patch_rule"}),
+        ("predict", {"inference.predict", "patches.patch_rule", "nn.classifier"}),
+        (
+            "score",
+            {
+                "evaluation.statistics.intervals",
+                "evaluation.aggregation.simple",
+                "evaluation.localisation.detection",
+            },
+        ),
+        ("compare", {"evaluation.comparison.paired", "evaluation.comparison.compare_methods"}),
+        (
+            "prepare",
+            {"data.sources.bcs_dbt", "data.preparation.prepare_volume", "data.sources.slice_files"},
+        ),
         ("features", {"nn.backbones"}),
-        ("tasks", {"evaluation.frozen"}),
-        ("phantom", {"phantom.lesions"}),
+        ("tasks", {"evaluation.probes.frozen_probes"}),
+        ("phantom", {"phantom.findings.lesions"}),
     ],
 )
 def test_what_a_stage_reaches(now, stage, modules):

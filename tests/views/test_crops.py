@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.data.records import Label, Rect, SliceRef, Volume
-from dbtssl.data.store import write_dataset
 from dbtssl.errors import ConfigError
 from dbtssl.interfaces import Crop, ViewSpec
 from dbtssl.views.crops import (

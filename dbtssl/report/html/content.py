@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dbtssl.audit.confounders import Finding
     from dbtssl.data.records import Label
-    from dbtssl.evaluation.audit import Finding
-    from dbtssl.evaluation.curves import Band, Bin
-    from dbtssl.evaluation.units import ScoreSet
+    from dbtssl.evaluation.metrics.roc_bands import Band, Bin
+    from dbtssl.evaluation.score_set import ScoreSet
     from dbtssl.evaluation.values import CurvePoint, Row
     from dbtssl.evaluation.values import Looked as Localised
     from dbtssl.interfaces import Level
-    from dbtssl.report.table import Table
+    from dbtssl.report.table_model import Table
 
 Log = tuple["Mapping[str, float]", ...]
 

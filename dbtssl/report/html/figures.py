@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dbtssl.evaluation.curves import GRID, roc
-from dbtssl.report.cells import clean
+from dbtssl.evaluation.metrics.roc_bands import GRID, roc
 from dbtssl.report.html.svg import DASHES, INK, MUTED, RULE, SERIES, inline, panels
+from dbtssl.report.table_cells import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

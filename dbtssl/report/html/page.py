@@ -17,14 +17,14 @@ import jinja2
 from markupsafe import Markup
 
 import dbtssl
-from dbtssl.evaluation.curves import BAND_DRAWS
-from dbtssl.evaluation.intervals import LEAST_PATIENTS
-from dbtssl.report.cells import clean
+from dbtssl.evaluation.metrics.roc_bands import BAND_DRAWS
+from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
 from dbtssl.report.html import figures
-from dbtssl.report.html.looks import heat_slice, plain_slice, score_range, strip
+from dbtssl.report.html.examples import heat_slice, plain_slice, score_range, strip
+from dbtssl.report.html.html_tables import audit_rows, html_tables, place_rows
 from dbtssl.report.html.svg import SERIES, plotting
-from dbtssl.report.html.tables import audit_rows, html_tables, place_rows
 from dbtssl.report.query import ON_SCREEN
+from dbtssl.report.table_cells import clean
 
 if TYPE_CHECKING:
     from dbtssl.interfaces import Level

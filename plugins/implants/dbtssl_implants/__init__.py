@@ -25,12 +25,12 @@ def register_components(register: Register) -> None:
     register(
         "method",
         "implants",
-        "dbtssl_implants.method:IMPLANTS",
+        "dbtssl_implants.config:IMPLANTS",
         "painted objects, then fine-tuning from the presence head",
     )
     register(
         "method",
         "implants-no-labels",
-        "dbtssl_implants.method:NO_LABELS",
+        "dbtssl_implants.config:NO_LABELS",
         "painted objects alone: the presence head as it is, no label read",
     )

@@ -1,11 +1,12 @@
-"""Settings of the objective."""
+"""Settings of the objective ``implants``, and the methods ``implants`` and ``implants-no-labels``."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from dbtssl.api import Config, PositiveRange, Shares
-from dbtssl_implants.objects import KINDS
+from dbtssl.api import Config, Method, PositiveRange, Shares
+
+KINDS = ("blob", "spiculated", "rays", "warp", "foreign", "distortion")
 
 
 class ImplantsConfig(Config):
@@ -97,3 +98,33 @@ class ImplantsConfig(Config):
         if min(value) < 0 or sum(value) <= 0:
             raise ValueError(f"{len(KINDS)} numbers from 0, not all 0")
         return value
+
+
+VIEWS = {"crop_size": 448}
+PRETRAIN = {
+    "epochs": 400,
+    "batch_size": 64,
+    "slices_per_volume": 1,
+    "optimizer": "adamw",
+    "lr": 2e-3,
+    "weight_decay": 1e-3,
+    "warmup_epochs": 20.0,
+    "min_lr": 0.0,
+}
+
+IMPLANTS = Method(
+    summary="painted objects, then fine-tuning from the presence head",
+    objective="implants",
+    sampler="inter-slice",
+    finetuner="presence",
+    objective_config=VIEWS,
+    sampler_config={"reach": 2},
+    pretrain=PRETRAIN,
+    paper="of this project, unpublished",
+)
+NO_LABELS = IMPLANTS.model_copy(
+    update={
+        "summary": "painted objects alone: the presence head as it is, no label read",
+        "finetuner_config": {"use": "head"},
+    }
+)

@@ -1,10 +1,4 @@
-"""Harmless things, painted as objects are but not to be flagged: cysts, lymph nodes, vessels, calcifications.
-
-A network that is to find what was painted may do with "compact and bright". These are that as well, lie anywhere in
-clean and painted views alike, and count as absent. Sizes, depths and contrasts are drawn as those of `objects`, so that
-shape alone tells one from the other: a smooth oval with a sharp edge, one with a dark hilum, a band across the view,
-a group of tiny dots. They were drawn up by people who knew the phantom's harmless things, as its lesions.
-"""
+"""What is harmless: decoys, painted as objects are but not to be found, and tissue that is stretched along a line."""
 
 from __future__ import annotations
 
@@ -13,13 +7,23 @@ from dataclasses import dataclass
 
 import torch
 
-from dbtssl_implants.displace import offsets
-from dbtssl_implants.objects import centres, which
-from dbtssl_implants.paint import focus, smear, spread
-from dbtssl_implants.streams import DECOYS, Draws
+from dbtssl_implants.objects import (
+    DECOYS,
+    GRIPS,
+    PULLS,
+    STRETCHES,
+    Draws,
+    centres,
+    displaced,
+    focus,
+    offsets,
+    smear,
+    spread,
+    which,
+)
 
-KINDS = ("cyst", "node", "vessel", "calcification")
-CYST, NODE, VESSEL, CALCIFICATION = range(len(KINDS))
+DECOY_KINDS = ("cyst", "node", "vessel", "calcification")
+CYST, NODE, VESSEL, CALCIFICATION = range(len(DECOY_KINDS))
 DOTS = 6  # at most, in a group of calcifications
 GROUP = 5.0  # half width of a group, mm
 BRIGHTER = 3.0  # a dot than an oval
@@ -74,7 +78,7 @@ def draw_decoys(
     draws = Draws(seeds, DECOYS)
     between, happens = draws.between, draws.happens
     y, x, tissued = centres(tissue[:, 0], between(0.0, 1.0))
-    kind = which((1.0,) * len(KINDS), between(0.0, 1.0))
+    kind = which((1.0,) * len(DECOY_KINDS), between(0.0, 1.0))
     size = draws.log_between(*radius)
     thin, tiny = between(0.5, 1.5), between(0.2, 0.6)
     strength = between(*amplitude)
@@ -174,3 +178,46 @@ def _dots(
     ]
     sharp = focus(torch.maximum(d.radius, least[:, 0]), smeared)
     return torch.stack(dots).amax(dim=0) * _each(sharp)
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """One an image, ``(B,)``: the centre in view pixels, the reach in mm, the direction, and how strongly it is pulled.
+
+    ``pull`` is the share of its distance along the line by which tissue at the centre is moved, 0 where there is none.
+    """
+
+    y: torch.Tensor
+    x: torch.Tensor
+    reach: torch.Tensor
+    turn: torch.Tensor
+    pull: torch.Tensor
+
+
+def draw_stretches(
+    tissue: torch.Tensor,
+    seeds: torch.Tensor,
+    *,
+    share: float,
+    radius: tuple[float, float],
+) -> Stretches:
+    """A stretch for ``share`` of the views, by the laws of place, reach and strength of painted pulls."""
+    draws = Draws(seeds, STRETCHES)
+    between = draws.between
+    y, x, tissued = centres(tissue[:, 0], between(0.0, 1.0))
+    reach = draws.log_between(*radius) * between(*GRIPS)
+    on = tissued & draws.happens(share)
+    return Stretches(y, x, reach, between(0.0, 2.0 * math.pi), between(*PULLS) * on)
+
+
+def stretch(
+    images: torch.Tensor, tissue: torch.Tensor, s: Stretches, pixel: torch.Tensor
+) -> torch.Tensor:
+    """``images`` ``(B, 1, S, S)`` with tissue pulled towards a line through the centre; ``pixel`` as for `paint`."""
+    dy, dx = offsets(images.shape, s.y, s.x, pixel)
+    sin, cos = (each[:, None, None] for each in (s.turn.sin(), s.turn.cos()))
+    along = cos * dx + sin * dy
+    bell = torch.exp(-(dy * dy + dx * dx) / (s.reach[:, None, None] ** 2))
+    move = s.pull[:, None, None] * bell * along
+    moved = displaced(images, move * sin / pixel[:, :1, None], move * cos / pixel[:, 1:, None])
+    return torch.where(tissue & (s.pull != 0)[:, None, None, None], moved, images)

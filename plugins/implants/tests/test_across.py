@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from dbtssl_implants.across import view_contrast
+from dbtssl_implants.losses import view_contrast
 from torch.nn import functional as F
 
 T = 0.3

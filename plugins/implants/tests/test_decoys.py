@@ -8,16 +8,15 @@ import torch
 from dbtssl_implants.decoys import (
     CALCIFICATION,
     CYST,
-    KINDS,
+    DECOY_KINDS,
     NODE,
     VESSEL,
     Decoys,
     draw_decoys,
     paint_decoys,
 )
-from dbtssl_implants.jitter import windows
-from dbtssl_implants.objects import Objects, draw
-from dbtssl_implants.paint import SWEEP
+from dbtssl_implants.objective import windows
+from dbtssl_implants.objects import SWEEP, Objects, draw
 
 SIZE = 64
 MIDDLE = (SIZE - 1) / 2
@@ -122,7 +121,7 @@ def test_out_of_focus_a_decoy_is_smeared_along_the_sweep_and_fainter():
     assert dots[1] < 0.4 * dots[0]
 
 
-@pytest.mark.parametrize("kind", range(len(KINDS)))
+@pytest.mark.parametrize("kind", range(len(DECOY_KINDS)))
 def test_air_stays_air_and_what_is_off_changes_nothing(kind):
     images, tissue = texture(2), torch.ones(2, 1, SIZE, SIZE, dtype=torch.bool)
     tissue[..., SIZE // 2 :] = False
@@ -141,7 +140,7 @@ def test_shares_kinds_and_sizes_follow_their_rules():
         return abs(float(found.float().mean()) - p) < 3 * math.sqrt(p * (1 - p) / n)
 
     assert near(d.on, 0.3)
-    assert all(near(d.kind == k, 0.25) for k in range(len(KINDS)))
+    assert all(near(d.kind == k, 0.25) for k in range(len(DECOY_KINDS)))
     oval, vessel, dots = d.kind < VESSEL, d.kind == VESSEL, d.kind == CALCIFICATION
     assert 3.0 <= d.radius[oval].min() < d.radius[oval].max() <= 12.0
     assert 0.5 <= d.radius[vessel].min() < d.radius[vessel].max() <= 1.5

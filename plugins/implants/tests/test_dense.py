@@ -5,8 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dbtssl_implants.dense import EACH, in_crop, matched_places, read_places, shared_places
-from dbtssl_implants.jitter import cut_windows, windows
+from dbtssl_implants.objective import (
+    EACH_PLACE,
+    cut_windows,
+    in_crop,
+    matched_places,
+    read_places,
+    shared_places,
+    windows,
+)
 from torch.nn import functional as F
 
 from dbtssl.testing.toy_objective import toy_batch
@@ -26,7 +33,7 @@ def coordinates(n, size=256):
 
 
 def matched(smallest=0.65, shrink=1.0, **changes):
-    """Coordinates in the view of matched places of both crops ``(n, EACH, 2)``, which count, and the windows."""
+    """Coordinates in the view of matched places of both crops ``(n, EACH_PLACE, 2)``, which count, and the windows."""
     n = len(SEEDS)
     batch = replace(toy_batch(build(), n), seeds=(SEEDS, SEEDS), **changes)
     where = tuple(windows(SEEDS, crop, smallest, 0.5) for crop in (0, 1))
@@ -36,7 +43,12 @@ def matched(smallest=0.65, shrink=1.0, **changes):
         cut_windows(coordinates(n), window, SIDE).flatten(2).transpose(1, 2) for window in where
     )
     first, second, counts = matched_places(batch, tuple(maps), where)
-    return first.view(n, EACH, 2), second.view(n, EACH, 2), counts.view(n, EACH), where
+    return (
+        first.view(n, EACH_PLACE, 2),
+        second.view(n, EACH_PLACE, 2),
+        counts.view(n, EACH_PLACE),
+        where,
+    )
 
 
 def test_matched_places_show_the_same_tissue_in_both_crops():
@@ -78,7 +90,7 @@ def test_windows_that_share_nothing_have_no_places():
         ]
         apart.append(any(axes))
     assert 0 < sum(apart) < len(apart)
-    assert torch.equal(counts, ~torch.tensor(apart)[:, None].expand(-1, EACH))
+    assert torch.equal(counts, ~torch.tensor(apart)[:, None].expand(-1, EACH_PLACE))
 
 
 @pytest.mark.parametrize("view", [0, 1])
@@ -95,7 +107,7 @@ def test_places_in_the_air_of_either_slice_do_not_count(view):
 def test_pairs_of_two_volumes_do_not_count():
     ids = torch.arange(len(SEEDS))
     _, _, counts, _ = matched(volume=(ids, ids + 100 * (ids < 7)))
-    assert torch.equal(counts, (ids >= 7)[:, None].expand(-1, EACH))
+    assert torch.equal(counts, (ids >= 7)[:, None].expand(-1, EACH_PLACE))
 
 
 def test_reading_a_map_is_torchs_bilinear_sampling():
@@ -117,7 +129,7 @@ def test_the_loss_is_nt_xent_over_the_places_that_count():
     maps = objective.network.forward_features(images)
     where = tuple(objective._crops.windows(batch.seeds[0], crop) for crop in (0, 1))
     points, _ = shared_places(where, batch.seeds[0])
-    rows = [(i, k) for i in (0, 1, 3) for k in range(EACH) if points[i, k, 0] < 0]
+    rows = [(i, k) for i in (0, 1, 3) for k in range(EACH_PLACE) if points[i, k, 0] < 0]
     z = []
     for crop in (0, 1):
         at = in_crop(points, where[crop])[:, None]
@@ -130,7 +142,7 @@ def test_the_loss_is_nt_xent_over_the_places_that_count():
         others = [math.exp(float(one @ other) / 0.2) for j, other in enumerate(z) if j != i]
         partner = z[(i + len(rows)) % len(z)]
         losses.append(-math.log(math.exp(float(one @ partner) / 0.2) / sum(others)))
-    assert 5 < len(rows) < 3 * EACH
+    assert 5 < len(rows) < 3 * EACH_PLACE
     step = objective(batch)
     expected = sum(losses) / len(losses)
     assert step.logs["dense_loss"].item() == pytest.approx(expected, rel=1e-4)
@@ -178,6 +190,6 @@ def test_it_draws_places_of_tissue_together():
         found.loss.backward()
         optimizer.step()
         losses.append(found.loss.item())
-    chance = math.log(2 * 8 * EACH - 1)
+    chance = math.log(2 * 8 * EACH_PLACE - 1)
     assert losses[0] > 0.8 * chance
     assert sum(losses[-5:]) / 5 < 0.8 * losses[0], losses

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dbtssl_implants.jitter import cut_windows, windows
+from dbtssl_implants.objective import cut_windows, windows
 
 SEEDS = torch.arange(5000)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dbtssl_implants.mining import mined, presence_loss
+from dbtssl_implants.losses import mined, presence_loss
 from sklearn.metrics import log_loss
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 3.0, -2.0, 0.1])

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dbtssl_implants.across import view_contrast
-from dbtssl_implants.mining import presence_loss
-from dbtssl_implants.objects import FOREIGN, KINDS, WARP
+from dbtssl_implants.config import KINDS
+from dbtssl_implants.losses import presence_loss, view_contrast
+from dbtssl_implants.objects import FOREIGN, WARP
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from dbtssl.plugins import registry
 from dbtssl.testing.resume import check_resume
-from dbtssl.training.pairs import Pairs, finish
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pairs import Pairs, finish
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 from .conftest import build
 

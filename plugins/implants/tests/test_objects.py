@@ -5,8 +5,9 @@ from dataclasses import fields
 
 import pytest
 import torch
-from dbtssl_implants.jitter import windows
-from dbtssl_implants.objects import DISTORTION, KINDS, LARGER, MOST_RAYS, TIGHTER, Objects, draw
+from dbtssl_implants.config import KINDS
+from dbtssl_implants.objective import windows
+from dbtssl_implants.objects import DISTORTION, LARGER, MOST_RAYS, TIGHTER, Objects, draw
 
 from dbtssl.api import Photometry
 from dbtssl.views.photometry import photometry

@@ -4,17 +4,19 @@ import math
 
 import pytest
 import torch
+from dbtssl_implants.config import KINDS
 from dbtssl_implants.objects import (
     BLOB,
+    BRIGHTER,
     DISTORTION,
     FOREIGN,
-    KINDS,
     MOST_RAYS,
     RAYS,
     SPICULATED,
+    SWEEP,
     WARP,
+    paint,
 )
-from dbtssl_implants.paint import BRIGHTER, SWEEP, paint
 
 from .conftest import one_object
 

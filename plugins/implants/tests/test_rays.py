@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-from dbtssl_implants.objects import MOST_RAYS
-from dbtssl_implants.rays import TIP, ray_shapes
+from dbtssl_implants.objects import MOST_RAYS, TIP, ray_shapes
 
 from .conftest import one_object
 

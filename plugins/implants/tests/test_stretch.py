@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
+from dbtssl_implants.decoys import Stretches, draw_stretches, stretch
 from dbtssl_implants.objects import PULLS, TIGHTER, draw
-from dbtssl_implants.stretch import Stretches, draw_stretches, stretch
 
 SIZE = 64
 

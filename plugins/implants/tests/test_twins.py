@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from dbtssl_implants.twins import twin_contrast
+from dbtssl_implants.losses import twin_contrast
 from torch.nn import functional as F
 
 T = 0.3

@@ -12,7 +12,7 @@ from lightly.loss import DINOLoss
 from dbtssl.api import ConfigError, create_encoder
 from dbtssl.plugins import registry
 from dbtssl.testing.toy_objective import toy_batch
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 from .conftest import build
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from dbtssl.api import Batch
 from dbtssl.plugins import registry
 from dbtssl.testing.resume import check_resume
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 from .conftest import OBJECTIVES, build
 

@@ -4,7 +4,7 @@ import pytest
 
 from dbtssl.config import validate
 from dbtssl.plugins import registry
-from dbtssl.training.pretrain import PretrainConfig
+from dbtssl.training.pretraining.pretrain import PretrainConfig
 
 from .conftest import OBJECTIVES
 

@@ -25,6 +25,6 @@ def register_components(register: Register) -> None:
     register(
         "method",
         "mammodino",
-        "dbtssl_mammodino.method:MAMMODINO",
+        "dbtssl_mammodino.config:MAMMODINO",
         "DINOv2 on tissue and adjacent slices, after MammoDINO",
     )

@@ -1,7 +1,4 @@
-"""Settings of the objective. Without another source they are DINOv2's short schedule (`ssl_default_config.yaml`).
-
-MammoDINO publishes no settings: what is not DINOv2's is ours, and says so.
-"""
+"""Settings of the objective ``mammodino``, its views, and the method ``mammodino``."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dbtssl.api import Config, PositiveRange, Shares, SigmaRange
+from dbtssl.api import Config, Crop, Method, Photometry, PositiveRange, Shares, SigmaRange, ViewSpec
 
 Side = Annotated[int, Field(ge=8)]
 
@@ -128,4 +125,80 @@ class MammoDINOConfig(Config):
     )
     p_blur: float = Field(
         default=0.0, ge=0, le=1, description="probability of a blur: it can erase calcifications"
+    )
+
+
+PAPER = (
+    "Zhou, Wu, Xiao, Bhatia, Kass-Hout: MammoDINO, ICASSP 2026, arXiv:2510.11883, "
+    "doi:10.1109/ICASSP55912.2026.11463730"
+)
+
+# DINOv2's short schedule (`ssl_default_config.yaml`): 4e-3 * sqrt(batch / 1024)
+PRETRAIN = {
+    "epochs": 100,
+    "batch_size": 128,
+    "optimizer": "adamw",
+    "lr": 4e-3 * (128 / 1024) ** 0.5,
+    "min_lr": 1e-6,
+    "weight_decay": 0.04,
+    "weight_decay_end": 0.4,
+    "decay_bias_norm": False,
+    "clip_norm": 3.0,  # of all gradients together; DINOv2 clips each sub-module's
+    "warmup_epochs": 10.0,
+}
+
+MAMMODINO = Method(
+    summary="DINOv2 on tissue and adjacent slices, after MammoDINO",
+    objective="mammodino",
+    sampler="adjacent-slices",
+    pretrain=PRETRAIN,
+    presets={
+        "none": {"objective": {"cross_slice": "none"}},
+        "consistency": {"objective": {"cross_slice": "consistency"}},
+        "contrastive": {"objective": {"cross_slice": "contrastive"}},
+        "dense": {"objective": {"cross_slice": "dense"}},
+    },
+    paper=PAPER,
+    reference="none is published; DINOv2's parts after facebookresearch/dinov2",
+)
+
+GLOBAL = 2  # views 0 and 1: large crops of the anchor
+CROSS = 2  # the large crop of the positive, where there is one
+
+
+def make_views(config: MammoDINOConfig) -> tuple[ViewSpec, ...]:
+    """Global views, then that of the positive unless ``cross_slice`` is none, then local ones.
+
+    For ``dense`` the view of the positive lies where view 0 does.
+    """
+    light = Photometry(
+        config.brightness, config.contrast, config.p_jitter, config.blur, config.p_blur
+    )
+    large = _crop(config, config.crop_size, config.crop_scale, config.crop_tissue)
+    small = _crop(config, config.local_size, config.local_scale, config.local_tissue)
+    views = [ViewSpec("anchor", large, light) for _ in range(GLOBAL)]
+    if config.cross_slice != "none":
+        twin = 0 if config.cross_slice == "dense" else None
+        views.append(ViewSpec("positive", large, light, same_crop_as=twin))
+    views += [ViewSpec("anchor", small, light) for _ in range(config.local_views)]
+    return tuple(views)
+
+
+def _crop(
+    config: MammoDINOConfig,
+    size: int | tuple[int, int],
+    scale: tuple[float, float],
+    min_tissue: float,
+) -> Crop:
+    rows, columns = Crop(size).shape
+    low, high = config.aspect
+    return Crop(
+        size=size,
+        scale=scale,
+        ratio=(low * columns / rows, high * columns / rows),
+        flip=config.flip,
+        rotation=config.rotation,
+        p_rotation=config.p_rotation,
+        min_tissue=min_tissue,
+        tries=config.tries,
     )

@@ -8,6 +8,7 @@ centring (its short schedule) and a patch head of its own (its long one).
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,24 +18,34 @@ from dbtssl_lightly_zoo.projected import full_precision
 from dbtssl_lightly_zoo.schedules import cosine_momentum
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, config_of, feature_std, rankme
-from dbtssl_mammodino.collapse import collapse
-from dbtssl_mammodino.config import MammoDINOConfig
-from dbtssl_mammodino.consistency import consistency
-from dbtssl_mammodino.contrastive import Contrast
-from dbtssl_mammodino.dense import counted_patches, counted_rows
-from dbtssl_mammodino.koleo import koleo
+from dbtssl.api import MomentumTeacher, Step, config_of, feature_std, one_vector, rankme
+from dbtssl_mammodino.config import CROSS, GLOBAL, MammoDINOConfig, make_views
+from dbtssl_mammodino.losses import (
+    Center,
+    Contrast,
+    consistency,
+    counted_patches,
+    counted_rows,
+    information,
+    koleo,
+    patch_loss,
+)
 from dbtssl_mammodino.masks import block_masks, targets, tissue_patches
-from dbtssl_mammodino.network import Features, Network, contrast_head, prototype_head
-from dbtssl_mammodino.patch_loss import patch_loss
-from dbtssl_mammodino.prototypes import Center, information
-from dbtssl_mammodino.views import CROSS, GLOBAL, make_views
-from dbtssl_mammodino.vit import check_shapes, patch_size, prepare
+from dbtssl_mammodino.network import (
+    Features,
+    Network,
+    check_shapes,
+    contrast_head,
+    patch_size,
+    prepare,
+    prototype_head,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbtssl.api import Batch
+
 
 JUDGED_FROM = (
     0.1  # share of the training after which a collapse is one: new networks are all alike at first
@@ -243,3 +254,20 @@ class MammoDINO(nn.Module):
     def _thaw(self, gradient: torch.Tensor) -> torch.Tensor:
         frozen = self.progress < self.config.freeze_last_layer
         return torch.zeros_like(gradient) if frozen else gradient
+
+
+def collapse(means: Mapping[str, float], prototypes: int, width: int) -> str:
+    """One sentence where the epoch's ``means`` of the log show a collapse, else empty.
+
+    It is judged by the teacher's ``width`` features, which are what is kept. DINO collapses to one prototype or to all
+    alike (its section 5.3); either way its distributions tell nothing of the image, and its entropy says which way.
+    KoLeo can hold the features apart all the same, and new networks tell as little, so that this alone is no verdict.
+    """
+    what = one_vector(means["feature_std"], width)
+    if not what:
+        return ""
+    told, entropy = max(means["teacher_information"], 0.0), means["teacher_entropy"]
+    return (
+        f"{what}; RankMe is {means['rankme']:.2f}, and the teacher's prototypes tell {told:.1g} nats of the image, "
+        f"with an entropy of {entropy:.2f} of at most {math.log(prototypes):.2f}"
+    )

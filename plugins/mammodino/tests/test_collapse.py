@@ -6,11 +6,11 @@ import json
 import math
 
 import pytest
-from dbtssl_mammodino.collapse import collapse
+from dbtssl_mammodino.objective import collapse
 
 from dbtssl.errors import TrainingError
 from dbtssl.plugins import registry
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 from .conftest import VARIANTS, WIDTH, build
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from dbtssl.plugins import registry
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 from .conftest import SMALL, VARIANTS, batch, build
 

@@ -6,12 +6,17 @@ import math
 
 import pytest
 import torch
-from dbtssl_mammodino.consistency import consistency
-from dbtssl_mammodino.contrastive import Contrast
-from dbtssl_mammodino.dense import counted_patches, counted_rows
-from dbtssl_mammodino.koleo import koleo
-from dbtssl_mammodino.patch_loss import patch_loss
-from dbtssl_mammodino.prototypes import Center, cross_entropy, information
+from dbtssl_mammodino.losses import (
+    Center,
+    Contrast,
+    consistency,
+    counted_patches,
+    counted_rows,
+    cross_entropy,
+    information,
+    koleo,
+    patch_loss,
+)
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 from torch.nn import functional as F
 

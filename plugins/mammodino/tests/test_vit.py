@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dbtssl_mammodino.vit import patch_size, prepare, tokens
+from dbtssl_mammodino.network import patch_size, prepare, tokens
 from torch import nn
 
 from dbtssl.api import ConfigError, create_encoder

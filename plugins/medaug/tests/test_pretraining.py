@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from dbtssl.api import Label, Volume, create_encoder
-from dbtssl.data.store import write_dataset
+from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.plugins import registry
 from dbtssl.testing.resume import check_resume
-from dbtssl.training.loop import LOG
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.loop import LOG
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 
 VIEWS = {
     "P0": ("lcc", "lmlo", "rcc", "rmlo"),

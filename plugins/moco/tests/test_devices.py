@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.data.records import Label, Volume
-from dbtssl.data.store import write_dataset
 
 SCRIPT = """
 import sys
@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dbtssl.data.store import PreparedDataset
+from dbtssl.data.prepared.prepared_dataset import PreparedDataset
 from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle
-from dbtssl.training.pretrain import PretrainConfig, pretrain
+from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 from dbtssl_moco.objective import MoCoV2
 from dbtssl_moco.sampler import SameSlice
 

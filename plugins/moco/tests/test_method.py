@@ -7,7 +7,7 @@ import pytest
 
 from dbtssl.config import validate
 from dbtssl.plugins import registry
-from dbtssl.training.pretrain import PretrainConfig
+from dbtssl.training.pretraining.pretrain import PretrainConfig
 
 PAPER = Path(__file__).parents[4] / "shared" / "paper"
 

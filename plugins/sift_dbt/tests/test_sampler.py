@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from dbtssl.api import Cohort, Label, SliceRef, Volume, neighbours
-from dbtssl.training.pairs import no_partner
+from dbtssl.training.pretraining.pairs import no_partner
 
 N = 4000
 LISTS = Path(__file__).parents[4] / "shared" / "data" / "bcs-dbt" / "sift_dbt_lists" / "csv"

@@ -1,0 +1,1 @@
+"""Confounder screening: what predicts the label without the breast being looked at."""

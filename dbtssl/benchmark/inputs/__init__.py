@@ -1,0 +1,1 @@
+"""Inputs of a benchmark: the prepared data set, breast densities, starting weights."""

@@ -1,0 +1,1 @@
+"""The benchmark specification and the files that it is read from."""

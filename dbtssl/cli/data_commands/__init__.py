@@ -1,0 +1,1 @@
+"""The commands of ``dbtssl data``, one file each."""

@@ -1,0 +1,1 @@
+"""Reading tomosynthesis DICOM files: header, encapsulation, codestream, frames."""

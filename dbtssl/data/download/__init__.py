@@ -1,0 +1,1 @@
+"""Downloading BCS-DBT from the NCI Imaging Data Commons."""

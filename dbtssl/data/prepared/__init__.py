@@ -1,0 +1,1 @@
+"""The prepared data set on disk: arrays, tables, and how they are read."""

@@ -1,0 +1,1 @@
+"""Sources of volumes: BCS-DBT, the phantom, and folders of slices."""

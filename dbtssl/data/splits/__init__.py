@@ -1,0 +1,1 @@
+"""Patient-wise splits, published split lists, and fractions of the labels."""

@@ -1,0 +1,1 @@
+"""The store of stage outputs. It knows nothing of tomosynthesis."""

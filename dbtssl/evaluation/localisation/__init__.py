@@ -1,0 +1,1 @@
+"""Localisation: pointing game, boxes, and the official detection metric."""

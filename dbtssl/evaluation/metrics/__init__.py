@@ -1,0 +1,1 @@
+"""The metrics of a table, one module for each family."""

@@ -1,0 +1,151 @@
+"""What happens at a threshold that was chosen on validation: NPV, PPV, NR, AR and what follows from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbtssl.evaluation.score_set import counts_at
+from dbtssl.evaluation.statistics.clustered import logit_draws_interval, proportion_interval
+from dbtssl.evaluation.statistics.intervals import (
+    LEAST_PATIENTS,
+    drawn_value,
+    positive_patients,
+    too_few_patients,
+)
+from dbtssl.evaluation.values import Value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbtssl.evaluation.score_set import ScoreSet
+
+RATES = ("npv", "ppv", "nr", "ar", "recall-rate")
+COMBINED = ("balanced-accuracy", "npv-gain")
+
+
+def rates(
+    tp: NDArray[np.float64],
+    fp: NDArray[np.float64],
+    tn: NDArray[np.float64],
+    fn: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """All rates from counts ``(D,)``, weighted or not; nan where nothing is divided by."""
+    n = tp + fp + tn + fn
+    nr, ar, npv = _ratio(tn, tn + fp), _ratio(tp, tp + fn), _ratio(tn, tn + fn)
+    return {
+        "npv": npv,
+        "ppv": _ratio(tp, tp + fp),
+        "nr": nr,
+        "ar": ar,
+        "recall-rate": _ratio(tp + fp, n),
+        "balanced-accuracy": (nr + ar) / 2,
+        "npv-gain": npv - _ratio(tn + fp, n),
+    }
+
+
+def rate_draws(
+    units: ScoreSet, thresholds: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """All rates when patient p counts ``weights[d, p]`` times and the threshold is ``thresholds[d]``, ``(D,)`` each.
+
+    With thresholds from draws of the validation patients this is the nested bootstrap: it holds the uncertainty of
+    both splits. It is nan where there is no threshold.
+    """
+    known = np.isfinite(thresholds)
+    distinct, which = np.unique(thresholds[known], return_inverse=True)
+    codes = np.unique(units.patients, return_inverse=True)[1]
+    kept = weights[known]
+    called, total = [], []
+    for k in (units.abnormal, ~units.abnormal):
+        bins = np.searchsorted(distinct, units.scores[k], side="left")
+        table = np.bincount(
+            bins * weights.shape[1] + codes[k], minlength=(len(distinct) + 1) * weights.shape[1]
+        ).reshape(len(distinct) + 1, -1)
+        below = np.cumsum(table, axis=0, dtype=np.float64)
+        normal = below[which]  # called normal, draws x patients
+        called.append(np.einsum("dp,dp->d", kept, normal))
+        total.append(kept @ table.sum(axis=0))
+    found = rates(total[0] - called[0], total[1] - called[1], called[1], called[0])
+    out = {name: np.full(len(weights), np.nan) for name in found}
+    for name, values in found.items():
+        out[name][known] = values
+    return out
+
+
+def rate_values(
+    units: ScoreSet,
+    threshold: float,
+    confidence: float,
+    draws: dict[str, NDArray[np.float64]] | None = None,
+) -> dict[str, Value]:
+    """All rates of ``score > threshold``; ``draws`` are those of the nested bootstrap, if the threshold was chosen.
+
+    The interval of a share holds that for the threshold as it stands, Wilson's with the effective sample size, and that
+    of the nested bootstrap, which says little where all draws are at 0 or 1. Degrees of freedom: patients with such a
+    unit - 1; for NPV, whose errors all come from them, at most positive patients - 1, and so for PPV and AR.
+    """
+    normal_called, normal = units.scores <= threshold, ~units.abnormal
+    abnormal_called, level = ~normal_called, units.level
+    few = positive_patients(units) - 1
+    shares = {
+        "npv": (normal, normal_called, f"{level}s called normal", few),
+        "ppv": (units.abnormal, abnormal_called, f"{level}s called abnormal", few),
+        "nr": (normal_called, normal, f"normal {level}s", None),
+        "ar": (abnormal_called, units.abnormal, f"abnormal {level}s", few),
+        "recall-rate": (abnormal_called, normal | units.abnormal, f"{level}s", None),
+    }
+    out = {}
+    for name, (hit, among, what, df) in shares.items():
+        drawn = None if draws is None else draws[name]
+        out[name] = _share(units.patients, hit & among, among, what, df, confidence, drawn)
+    counts = counts_at(units.abnormal, units.scores, threshold)
+    exact = rates(*(np.array([float(count)]) for count in counts))
+    for name in COMBINED:
+        if np.isnan(exact[name][0]):
+            out[name] = Value(reason=out["npv"].reason)
+        elif draws is None:
+            reason = too_few_patients(units) or "its interval needs draws of patients"
+            out[name] = Value(value=float(exact[name][0]), reason=reason)
+        else:
+            out[name] = drawn_value(name, float(exact[name][0]), draws[name], units, confidence)
+    return out
+
+
+def _share(
+    patients: NDArray[np.int64],
+    hit: NDArray[np.bool_],
+    among: NDArray[np.bool_],
+    what: str,
+    df: int | None,
+    confidence: float,
+    draws: NDArray[np.float64] | None,
+) -> Value:
+    """Share of ``hit`` among ``among``; at most ``df`` degrees of freedom."""
+    if not among.any():
+        return Value(reason=f"there are no {what}")
+    names, codes = np.unique(patients[among], return_inverse=True)
+    of_patient = np.bincount(codes, minlength=len(names)).astype(np.float64)
+    hits = np.bincount(codes, hit[among], minlength=len(names)).astype(np.float64)
+    value = float(hits.sum() / of_patient.sum())
+    freedom = len(names) - 1
+    if df is not None and df < LEAST_PATIENTS - 1:
+        reason = f"interval needs {LEAST_PATIENTS} positive patients, has {df + 1}"
+        return Value(value=value, reason=reason)
+    if freedom < LEAST_PATIENTS - 1:
+        reason = f"interval needs {LEAST_PATIENTS} patients with {what}, has {len(names)}"
+        return Value(value=value, reason=reason)
+    freedom = freedom if df is None else min(freedom, df)
+    low, high = proportion_interval(hits, of_patient, freedom, confidence)
+    known = np.array([]) if draws is None else draws[np.isfinite(draws)]
+    if len(known) > 1 and np.ptp(known) > 0:
+        nested = logit_draws_interval(value, known, len(names), freedom, confidence)
+        low, high = min(low, nested[0]), max(high, nested[1])
+    return Value(value=value, low=low, high=high)
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    out = np.full(np.shape(a), np.nan)
+    np.divide(a, b, out=out, where=b > 0)
+    return out

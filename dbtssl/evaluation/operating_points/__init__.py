@@ -1,0 +1,1 @@
+"""ROC curves, operating points, and rules that choose a threshold."""

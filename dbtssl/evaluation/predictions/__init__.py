@@ -1,0 +1,1 @@
+"""The predictions table: schema, checks, selection of slices, named evaluation sets."""

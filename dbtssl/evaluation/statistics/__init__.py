@@ -1,0 +1,1 @@
+"""Statistics with the patient as the unit: clustered covariances, intervals, bootstrap."""

@@ -1,0 +1,1 @@
+"""The baseline methods: random weights, and weights that were trained elsewhere."""

@@ -1,0 +1,1 @@
+"""Which subjects a phantom cohort has, and which views, labels and boxes."""

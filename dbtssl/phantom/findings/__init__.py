@@ -1,0 +1,1 @@
+"""What lies in a phantom breast: lesions and benign findings."""

@@ -1,0 +1,1 @@
+"""From a phantom breast to pixels: anatomy, projection, reconstruction, detector."""

@@ -1,0 +1,1 @@
+"""The parameters of a phantom: breast, scanner geometry, compression, noise."""

@@ -1,0 +1,1 @@
+"""Writing a phantom cohort: DICOM files, tables, ground truth."""

@@ -1,0 +1,1 @@
+"""What the code of a component reads: its modules, what they import, and data files."""

@@ -1,0 +1,1 @@
+"""Writers of the table, one module for each format."""

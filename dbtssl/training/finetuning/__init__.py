@@ -1,0 +1,1 @@
+"""Fine-tuning of a patch classifier: balanced batches, augmentation, loop."""

@@ -1,0 +1,1 @@
+"""Monitors of a pretraining: online probes, their plot and log."""
