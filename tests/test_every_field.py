@@ -330,6 +330,14 @@ def test_fine_tuners(name, labelled, tmp_path):
     case, config = FINETUNERS[name], registry().load("finetuner", name).Config
     torch.manual_seed(0)
     encoder = create_encoder("cnn7", base_channels=2)
+    slices = labelled[0].slices
+    everywhere = [SliceRef(i, z) for i, v in enumerate(slices.cohort) for z in range(v.n_slices)]
+    patches = np.stack([slices.read(ref, PatchRule(64).rect(0, 0))[None] for ref in everywhere])
+    with (
+        torch.no_grad()
+    ):  # statistics of these patches: at the first ones every feature is 0, and logits are equal
+        for _ in range(50):
+            encoder.train()(torch.from_numpy(patches))
     head = PatchClassifier(encoder, seed=1).head.state_dict()
     folders = iter(range(1000))
 

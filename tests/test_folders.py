@@ -40,7 +40,7 @@ def test_no_home_and_no_passwd_entry_is_a_refusal_with_the_next_step(args, named
     assert done.returncode == 2, done.stderr
     assert "HOME is not set" in done.stderr
     assert named in done.stderr.splitlines()[-1]
-    assert not [p for p in tmp_path.rglob("*") if "~" in str(p)]
+    assert not list(tmp_path.rglob("*dbtssl*"))  # an old blosc2 makes a folder "~" of its own
 
 
 @pytest.mark.skipif(os.name != "posix", reason="passwd is POSIX")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from dbtssl.errors import DbtsslError, system_error
@@ -18,15 +19,28 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) so that ``path`` is either the old file or the new one."""
+    """Write ``state`` (tensors and plain values) so that ``path`` is either the old file or the new one.
+
+    A number of numpy is written as Python's: torch 2.10 would refuse to read it.
+    """
     try:
         with atomic_file(path) as file:
-            torch.save(state, file)
+            torch.save(_plain(state), file)
     except (OSError, RuntimeError) as exc:  # torch hides a full disk in a RuntimeError
         raise DbtsslError(
             f"cannot write the checkpoint {path}: {exc}",
             hint="free some disk space and run the same command again; it goes on from the last checkpoint",
         ) from exc
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item) for item in value)
+    return value
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -235,14 +235,21 @@ def _cast(table: pa.Table, where: str) -> pa.Table:
                 hint=IDS,
             )
         try:
-            out[name] = table[name].cast(TYPES[name])
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            out[name] = _as_type(table[name], TYPES[name])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError):
             raise DataError(
                 f"{where}: column {name} is {table[name].type}, expected {TYPES[name]}", hint=HINT
             ) from None
         if out[name].null_count and name != "density":
             raise DataError(f"{where}: column {name} has empty cells", hint=HINT)
     return pa.table(out)
+
+
+def _as_type(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return column.cast(type_)
+    except pa.ArrowTypeError:  # before pyarrow 19 a struct's fields have to be in order
+        return pa.chunked_array([pa.array(column.to_pylist(), type=type_)])
 
 
 def _flat(table: pa.Table, name: str, where: str) -> NDArray[Any]:

@@ -62,7 +62,8 @@ def biases_and_norms(network: nn.Module) -> set[str]:
     found = {
         name
         for name, parameter in network.named_parameters()
-        if parameter.ndim <= 1 or name.endswith(".bias")
+        if parameter.ndim <= 1
+        or name.endswith((".bias", "reg_token"))  # old releases of timm leave the last out
     }
     for prefix, module in network.named_modules():
         listed = getattr(module, "no_weight_decay", None)

@@ -322,6 +322,19 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
         load_checkpoint(tmp_path / CHECKPOINT)
 
 
+def test_numbers_of_numpy_are_written_as_pythons(tmp_path):
+    """The oldest torch that is supported reads no others."""
+    state = {
+        "lr": np.float64(0.1),
+        "groups": [{"lr": np.float32(0.5)}, (np.int64(3), np.bool_(True))],
+    }
+    save_checkpoint(tmp_path / "c.pt", state)
+    found = load_checkpoint(tmp_path / "c.pt")
+    assert found == state
+    inside = [found["lr"], found["groups"][0]["lr"], *found["groups"][1]]
+    assert [type(x) for x in inside] == [float, float, int, bool]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_told_and_the_old_checkpoint_kept(tmp_path, monkeypatch):
     path = tmp_path / CHECKPOINT
