@@ -331,16 +331,17 @@ MOCO = {"summary": "x", "objective": "moco-v2", "sampler": "same-slice"}
         ),
     ],
 )
-def test_what_a_method_names_and_nobody_has_is_refused_whatever_its_rows_ask_for(
+def test_what_a_method_names_and_nobody_has_costs_its_row_whatever_its_rows_ask_for(
     tmp_path, change, words
 ):
     path = tmp_path / "wrong.py"
     path.write_text(WRONG.replace("CHANGE", change.replace("MOCO", repr(MOCO))))
     add_plugin_file(path)
-    with pytest.raises(DbtsslError) as error:
-        resolve(make_spec(methods=["random-init", "wrong"]))
-    assert f"row 'wrong': method 'wrong' of {path}" in error.value.message
-    assert words in error.value.message
+    resolved = resolve(make_spec(methods=["random-init", "wrong"]))
+    assert [row.name for row in resolved.rows] == ["random-init"]
+    (broken,) = resolved.broken
+    assert f"row 'wrong': method 'wrong' of {path}" in broken.error.message
+    assert words in broken.error.message
 
 
 def test_a_sound_method_of_a_plugin_is_taken(tmp_path):

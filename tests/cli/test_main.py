@@ -173,10 +173,18 @@ def test_output_to_a_full_disk_is_refused_too():
     assert done.stderr.startswith("error: the disk is full\n")
 
 
-def test_another_os_error_is_not_taken_for_a_full_disk(failing, capsys):
+def test_a_failing_disk_is_named_as_that(failing, capsys):
     failing(OSError(errno.EIO, "Input/output error", "/data"))
+    assert call("fail") == REFUSED
+    told = capsys.readouterr().err
+    assert "/data cannot be used: Input/output error" in told
+    assert "the disk or its connection failed" in told
+
+
+def test_another_os_error_is_not_taken_for_a_full_disk(failing, capsys):
+    failing(OSError(errno.EINVAL, "Invalid argument", "/data"))
     assert call("fail") == BUG
-    assert "Input/output error: '/data'" in capsys.readouterr().err
+    assert "Invalid argument: '/data'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
