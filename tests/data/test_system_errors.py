@@ -141,10 +141,11 @@ def test_memory_and_what_something_else_caused():
 
 def run(tree, out, max_bad=0):
     prepare(
-        "bcs-dbt",
+        BcsDbt(),
         BcsDbt().volumes(tree.root),
         out,
         PrepareConfig(),
+        name="bcs-dbt",
         phantom=False,
         jobs=1,
         max_bad=max_bad,

@@ -78,7 +78,9 @@ def check(root):
 
 def run(root, out, max_bad=0):
     raws = BcsDbt().volumes(root)
-    prepare("bcs-dbt", raws, out, PrepareConfig(), phantom=False, jobs=1, max_bad=max_bad)
+    prepare(
+        BcsDbt(), raws, out, PrepareConfig(), name="bcs-dbt", phantom=False, jobs=1, max_bad=max_bad
+    )
     return PreparedDataset.open(out)
 
 
