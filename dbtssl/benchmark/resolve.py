@@ -199,6 +199,7 @@ def aggregator(spec: Spec, place: Place) -> Part:
         name,
         spec.aggregate.options.get(place, {}),
         f"aggregate.options.{place}",
+        f"aggregate.{place}",
     )
     cls = registry().load("aggregator", name)
     if wrong := broken_promise(cls):
@@ -225,8 +226,10 @@ def _refuse_grid(spec: Spec) -> None:
         )
 
 
-def _part(kind: str, name: str, config: dict[str, Any], where: str = "") -> Part:
-    cls = _load(kind, name)
+def _part(
+    kind: str, name: str, config: dict[str, Any], where: str = "", asked_by: str = ""
+) -> Part:
+    cls = _load(kind, name, asked_by)
     return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
 
 

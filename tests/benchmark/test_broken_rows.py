@@ -369,7 +369,7 @@ def test_an_aggregator_of_patches_that_breaks_leaves_reasons(run):
     ("name", "cause"),
     [
         ("misspelt", "needs is 'feature', expected logits or features. Did you mean 'features'?"),
-        ("forgets", "it has fit() and no state() and no load(), so that it would score untrained"),
+        ("forgets", "what it learns would be lost"),
     ],
 )
 def test_an_aggregator_that_cannot_be_kept_is_refused_before_any_work(run, name, cause):

@@ -7,7 +7,7 @@ import pytest
 
 from dbtssl.data.prepared.prepared_dataset import write_dataset
 from dbtssl.data.records import Label, Rect, SliceRef, Volume
-from dbtssl.errors import ConfigError
+from dbtssl.errors import ConfigError, PluginError
 from dbtssl.interfaces import Crop, ViewSpec
 from dbtssl.views.crops import (
     Place,
@@ -209,6 +209,8 @@ def test_views_without_same_crop_are_drawn_apart(slices):
 def test_views_that_cannot_be_made_are_refused():
     with pytest.raises(ConfigError, match="declares no views"):
         check_views(())
-    for twin in (0, 1, -1):
+    with pytest.raises(PluginError, match="same_crop_as is -1, expected an integer of 0 or more"):
+        ViewSpec("anchor", Crop(16), same_crop_as=-1)
+    for twin in (0, 1):
         with pytest.raises(ConfigError, match=f"view 0: same_crop_as is {twin}"):
             check_views((ViewSpec("anchor", Crop(16), same_crop_as=twin),))

@@ -120,7 +120,7 @@ def test_a_table_of_other_patients_is_refused(tmp_path):
 
 
 def test_a_table_that_cannot_be_read_is_refused_before_any_work(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as a table of densities"):
+    with pytest.raises(DataError, match=r"no such file: .*none\.csv"):
         resolve(spec(tasks={"density": str(tmp_path / "none.csv")}))
 
 
