@@ -13,9 +13,10 @@ from dbtssl.folders import expanded, user_folder
 ROOT = Path(__file__).parents[1]
 NOBODY = """
 import os, pwd, sys
+NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 def gone(*args): raise KeyError("no such user")
 pwd.getpwuid = pwd.getpwnam = gone
-for name in [n for n in os.environ if n == "HOME" or n.startswith("XDG_")]:
+for name in [n for n in os.environ if n in ("HOME", *NAMES) or n.startswith("XDG_")]:
     del os.environ[name]
 from dbtssl.cli.main import main
 main(sys.argv[1:])
@@ -47,6 +48,15 @@ def test_no_home_and_no_passwd_entry_is_a_refusal_with_the_next_step(args, named
 def test_what_needs_no_home_works_without(tmp_path):
     done = homeless(tmp_path, "--version")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="passwd is POSIX")
+def test_a_user_without_a_name_gets_a_table_of_the_work(tmp_path):
+    """Torch asks for the user's name when it is imported; with a cache folder everything runs."""
+    (tmp_path / "root").mkdir()
+    done = homeless(tmp_path, "benchmark", "--data", "bcs-dbt:root", "--plan")
+    assert done.returncode == 2
+    assert "KeyError" not in done.stderr
 
 
 def test_a_home_that_an_older_platformdirs_leaves_unexpanded_is_refused(monkeypatch):

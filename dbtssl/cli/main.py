@@ -9,6 +9,7 @@ import rich_click as click
 
 from dbtssl.cli.failures import reported
 from dbtssl.cli.lazy import add_commands
+from dbtssl.cli.nameless import name_the_nameless
 from dbtssl.cli.streams import make_tolerant
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class _Group(click.RichGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         make_tolerant()
+        name_the_nameless()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:

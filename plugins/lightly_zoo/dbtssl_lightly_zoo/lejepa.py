@@ -65,7 +65,7 @@ class LeJEPA(nn.Module):
             from lightly.loss import SIGReg
         except ImportError:
             raise PluginError(
-                "objective lejepa needs SIGReg of lightly 1.5.23 or newer, and this one is older",
+                "objective lejepa needs SIGReg of lightly 1.5.24 or newer, and this one is older",
                 hint="pip install --upgrade lightly",
             ) from None
         from lightly.models.modules.heads import BarlowTwinsProjectionHead

@@ -82,5 +82,5 @@ def test_the_grid_comes_near_the_closed_form():
 def test_an_older_lightly_is_told(monkeypatch):
     monkeypatch.delattr(lightly.loss, "SIGReg")
     assert "lightly.loss" in sys.modules
-    with pytest.raises(PluginError, match=r"lejepa needs SIGReg of lightly 1\.5\.23 or newer"):
+    with pytest.raises(PluginError, match=r"lejepa needs SIGReg of lightly 1\.5\.24 or newer"):
         build("lejepa")
