@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -10,9 +11,11 @@ import click
 import pytest
 
 from dbtssl.cli.main import main
+from dbtssl.interfaces.abilities import ABILITIES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+PATH = re.compile(r"(?<![\w./-])(?:dbtssl|docs|plugins|benchmarks)/[\w./-]*")
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -27,7 +30,9 @@ def commands() -> list[str]:
 
 def test_the_pages_show_commands():
     assert len(commands()) >= 6
-    assert "docs/data.md" in {page.relative_to(ROOT).as_posix() for page in PAGES}
+    assert {"README.md", "CHANGELOG.md", "docs/data.md"} <= {
+        page.relative_to(ROOT).as_posix() for page in PAGES
+    }
 
 
 @pytest.mark.parametrize("line", commands())
@@ -50,6 +55,44 @@ def test_links_lead_somewhere():
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             path = target.partition("#")[0]
             assert target.startswith("https://") or (page.parent / path).exists(), target
+
+
+def paths(text: str) -> list[str]:
+    """The paths below the project's folders that a text names; NAME stands for any name."""
+    return [found.rstrip(".") for found in PATH.findall(text) if "NAME" not in found]
+
+
+def test_paths_of_the_pages_exist():
+    named = {path: page.name for page in PAGES for path in paths(page.read_text(encoding="utf-8"))}
+    assert len(named) >= 30
+    assert {path: page for path, page in named.items() if not (ROOT / path).exists()} == {}
+
+
+def test_what_counts_as_a_path():
+    text = "`dbtssl/nn/`, see docs/data.md. Not runs/docs/x.md, not `plugins/NAME/`; (benchmarks/a-b.toml)"
+    assert paths(text) == ["dbtssl/nn/", "docs/data.md", "benchmarks/a-b.toml"]
+
+
+def test_the_table_of_abilities_names_them_all():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for kind, abilities in ABILITIES.items():
+        word = {"finetuner": "fine-tuner"}.get(kind, kind)
+        for ability in abilities:
+            assert f"| `{ability.__name__}` | {word} |" in page
+
+
+def test_the_order_of_imports_is_that_of_the_layers():
+    tree = ast.parse((ROOT / "tests/test_architecture.py").read_text(encoding="utf-8"))
+    layers = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LAYERS"
+    )
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = next(block for block in BLOCK.findall(page) if block.startswith("api, "))
+    assert [set(line.split(", ")) for line in block.splitlines()] == [
+        parts - {"__main__", "the package"} for parts in layers
+    ]
 
 
 def test_make_targets_of_the_pages_exist():
