@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dbtssl.benchmark.run import Outcome, Scored
+    from dbtssl.benchmark.run import Outcome, RowOutcome
     from dbtssl.benchmark.spec.specification import Spec
 
 
@@ -77,7 +77,7 @@ def keep(
 
         outcome = run_benchmark(spec, out, strict=strict)
         executed = outcome.executed
-        error = next((scored.error for scored in outcome.scored if scored.error), None)
+        error = next((row.error for row in outcome.rows if row.error), None)
         record = _record(spec, outcome, store)
         folder.mkdir(parents=True, exist_ok=True)
         if replaced := replaced_rows(folder, record):
@@ -119,7 +119,7 @@ def refuse_failures(failures: Mapping[str, str], rows: int, error: Exception | N
 def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
     data = outcome.data
     budget = Context(spec, data).budget(spec.seeds[0])  # as many for every seed
-    whole = [x.row for x in outcome.scored if not isinstance(x.row, BrokenRow)]
+    whole = [x.row for x in outcome.rows if not isinstance(x.row, BrokenRow)]
     return Record(
         request=outcome.request,
         title=stage_label(spec, spec.title or spec.name),
@@ -129,7 +129,7 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
         notes=data.split.notes,
         spec=result_fields(spec),
         stages=tuple(StageRecord(stage=x.stage, of=x.label, key=x.key) for x in outcome.lines),
-        rows=tuple(_row(spec, scored, store, len(data.split.train)) for scored in outcome.scored),
+        rows=tuple(_row(spec, scored, store, len(data.split.train)) for scored in outcome.rows),
         told=tuple(dict.fromkeys(said for row in whole for said in row.told)),
         labels=LabelRecord(
             share=spec.share,
@@ -143,7 +143,7 @@ def _record(spec: Spec, outcome: Outcome, store: Store) -> Record:
     )
 
 
-def _row(spec: Spec, scored: Scored, store: Store, volumes: int) -> RowRecord:
+def _row(spec: Spec, scored: RowOutcome, store: Store, volumes: int) -> RowRecord:
     row, error = scored.row, scored.error
     return RowRecord(
         method=row.name,

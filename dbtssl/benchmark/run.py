@@ -6,6 +6,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbtssl.benchmark.graph import (
+    COMPARE,
+    FEATURES,
+    FINETUNE,
+    PREDICT,
+    PRETRAIN,
+    SCORE,
+    TASKS,
+    Node,
+    StageKind,
+    graph,
+    walk,
+)
 from dbtssl.benchmark.inputs.breast_density import open_density
 from dbtssl.benchmark.inputs.open_dataset import Data, must_make_phantom, open_data
 from dbtssl.benchmark.networks import check_patch_size
@@ -15,8 +28,8 @@ from dbtssl.benchmark.results.run_record import request_digest
 from dbtssl.benchmark.row_conditions import conditions, refuse_unlike
 from dbtssl.benchmark.stages.compare_stage import comparison_stage
 from dbtssl.benchmark.stages.component_errors import failure, levels
-from dbtssl.benchmark.stages.context import Context, stage_label
-from dbtssl.benchmark.stages.probe_stages import FEATURES, TASKS, features_stage, tasks_stage
+from dbtssl.benchmark.stages.context import Context
+from dbtssl.benchmark.stages.probe_stages import features_stage, tasks_stage
 from dbtssl.benchmark.stages.row_warnings import read_warnings
 from dbtssl.benchmark.stages.score_stages import predict_stage, read_score, score_stage
 from dbtssl.benchmark.stages.train_stages import finetune_stage, pretrain_stage
@@ -24,7 +37,7 @@ from dbtssl.engine.store import Output, Stage, Store
 from dbtssl.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dbtssl.benchmark.resolve import Resolved, Row
@@ -45,8 +58,8 @@ class Line:
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Scored:
+@dataclass
+class RowOutcome:
     """A row and a seed with the key of its score stage; ``error`` says why there is none.
 
     ``warnings`` are what its stages found, ``missing`` the levels that have no score. ``stages`` maps the stages before
@@ -56,7 +69,7 @@ class Scored:
     row: Row | BrokenRow
     seed: int
     score: str = ""
-    stages: Mapping[str, str] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
     epochs: int | None = None
     warnings: tuple[str, ...] = ()
     missing: Mapping[Level, Missing] = field(default_factory=dict)
@@ -106,11 +119,30 @@ class Outcome:
     """What a run leaves: the rows, the data, and which stages were made."""
 
     data: Data
-    scored: tuple[Scored, ...]
+    rows: tuple[RowOutcome, ...]
     lines: tuple[Line, ...]
     executed: int
     request: str
     comparison: str = ""
+
+
+MAKERS: dict[StageKind, Callable[..., Stage]] = {
+    PRETRAIN: lambda ctx, row, seed, _: pretrain_stage(ctx, row, seed),
+    FEATURES: features_stage,
+    TASKS: tasks_stage,
+    FINETUNE: finetune_stage,
+    PREDICT: predict_stage,
+    SCORE: score_stage,
+}
+"""How the stage of a row is made: from context, row, seed, and the output of the node that it needs, or None."""
+
+
+def stage_of(
+    node: Node, needs: Sequence[Node], have: Mapping[Node, Output], ctx: Context, row: Row
+) -> Stage:
+    """The stage of a row's node, whose needs are all in ``have``."""
+    parent = have[needs[0]] if needs else None
+    return MAKERS[node.kind](ctx, row, node.seed, parent)
 
 
 def run_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Outcome:
@@ -132,144 +164,123 @@ def run_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> Outcome:
     ctx = Context(spec, data, open_density(spec, data))
     for broken in resolved.broken:
         say(f"row {broken.name} cannot be run, the others go on: {broken.error.message}")
+    rows, comparison = _run_rows(executor, ctx, resolved)
+    request = request or request_digest(spec)
+    lines = tuple(executor.lines)
+    return Outcome(data, rows, lines, executor.executed, request, comparison)
+
+
+def _run_rows(
+    executor: Executor, ctx: Context, resolved: Resolved
+) -> tuple[tuple[RowOutcome, ...], str]:
+    """Walk the graph; the outcome of each row and seed, and the key of the stage that compares them.
+
+    A method that fails becomes a row that says so and keeps what was done, and none of its further stages is tried;
+    bad data and a full disk end the run.
+    """
+    spec = ctx.spec
+    rows = {row.name: row for row in resolved.rows}
+    outcomes = {
+        (name, seed): RowOutcome(row, seed, error=row.error if isinstance(row, BrokenRow) else None)
+        for name, row in _in_order(spec, resolved).items()
+        for seed in spec.seeds
+    }
+    nodes = graph(spec, resolved.rows)
+    comparison = ""
+
+    def make(node: Node, have: Mapping[Node, Output]) -> Output | None:
+        nonlocal comparison
+        if node.kind is COMPARE:
+            stage = _compare_stage(spec, nodes[node], have)
+            comparison = stage.key if stage else ""
+            return executor.get(stage) if stage else None
+        outcome, row = outcomes[node.row, node.seed], rows[node.row]
+        if outcome.error is not None:
+            return None
+        try:
+            stage = stage_of(node, nodes[node], have, ctx, row)
+            output = executor.get(stage)
+            assert output is not None, "an executor that is not dry makes what is missing"
+            _note(outcome, node, stage, output, ctx)
+        except (Exception, SystemExit) as exc:
+            outcome.error = failure(spec, row, exc)
+            outcome.score = ""
+            return None
+        return output
+
+    for _ in walk(nodes, make):
+        pass
+    return tuple(outcomes.values()), comparison
+
+
+def _note(outcome: RowOutcome, node: Node, stage: Stage, output: Output, ctx: Context) -> None:
+    """Keep what a stage of a row says of it."""
+    row = outcome.row
+    if node.kind is SCORE:
+        assert not isinstance(row, BrokenRow), "a broken row has no stage"
+        outcome.score = stage.key
+        outcome.missing = levels(ctx.spec, row, read_score(output.folder).missing)
+        return
+    outcome.stages[stage.name] = stage.key
+    outcome.warnings = (*outcome.warnings, *read_warnings(output))
+    if node.kind is PRETRAIN:
+        outcome.epochs = getattr(getattr(row, "pretrain", None), "epochs", None)
+
+
+def _in_order(spec: Spec, resolved: Resolved) -> dict[str, Row | BrokenRow]:
     rows: dict[str, Row | BrokenRow] = {row.name: row for row in resolved.rows}
     rows |= {row.name: row for row in resolved.broken}
-    scored = tuple(
-        _guarded(executor, ctx, rows[name], seed, resolved)
-        for name in spec.methods
-        for seed in spec.seeds
-    )
-    comparison = _compare(executor, spec, scored)
-    lines = tuple(executor.lines)
-    request = request or request_digest(spec)
-    return Outcome(data, scored, lines, executor.executed, request, comparison)
+    return {name: rows[name] for name in spec.methods}
+
+
+def _compare_stage(spec: Spec, needs: Sequence[Node], have: Mapping[Node, Output]) -> Stage | None:
+    """The stage that compares the rows that have a score; None for fewer than two rows."""
+    parts = [
+        (node.row, node.seed, have[Node(PREDICT, node.row, node.seed, node.labels)], have[node])
+        for node in needs
+        if node.kind is SCORE and node in have
+    ]
+    return comparison_stage(spec, parts) if len({name for name, *_ in parts}) > 1 else None
 
 
 def plan_benchmark(spec: Spec, out: Path, *, strict: bool = False) -> list[Line]:
-    """What a run would do, stage by stage, for every share of the labels; nothing is made.
+    """What a run would do, stage by stage, for every fraction of the labels; nothing is made.
 
     Rows that cannot be run are said and have no stage.
     """
     resolved = resolve(spec)
     if strict:
         refuse_unlike({row.name: conditions(row) for row in resolved.rows})
-    for row in resolved.broken:
-        say(f"row {row.name} cannot be run: {row.error.message}")
+    for broken in resolved.broken:
+        say(f"row {broken.name} cannot be run: {broken.error.message}")
     executor = Executor(Store(out / "store"), dry=True)
+    data = None
     if must_make_phantom(spec):
         executor.later("phantom", spec.data.source)
         executor.later("prepare", spec.data.source)
-        data = None
     else:
         data = open_data(spec, executor.get)
-        if data is not None:
-            check_patch_size(spec, data)
+    if data is not None:
+        check_patch_size(spec, data)
     for share in spec.labels:
         _plan(executor, spec.model_copy(update={"labels": (share,)}), data, resolved)
     return executor.lines
 
 
 def _plan(executor: Executor, spec: Spec, data: Data | None, resolved: Resolved) -> None:
-    scored = []
     ctx = None if data is None else Context(spec, data, open_density(spec, data))
-    for row in resolved.rows:
-        for seed in spec.seeds:
-            if ctx is None:
-                for name in ("pretrain", *_after(spec)):
-                    if name != "pretrain" or row.objective:
-                        executor.later(name, _label(spec, name, row, seed))
-            else:
-                scored.append(_row(executor, ctx, row, seed, resolved, {}))
-    if len(resolved.rows) > 1:
-        if scored and all(x.score and executor.store.open("score", x.score) for x in scored):
-            _compare(executor, spec, scored)
-        else:
-            executor.later("compare", stage_label(spec, "all rows"))
+    rows = {row.name: row for row in resolved.rows}
+    nodes = graph(spec, resolved.rows)
 
+    def look(node: Node, have: Mapping[Node, Output]) -> Output | None:
+        needs = nodes[node]
+        if ctx is None or any(need not in have for need in needs):
+            executor.later(node.kind.name, node.label)
+            return None
+        if node.kind is COMPARE:
+            stage = _compare_stage(spec, needs, have)
+            return executor.get(stage) if stage else None
+        return executor.get(stage_of(node, needs, have, ctx, rows[node.row]))
 
-def _row(
-    executor: Executor, ctx: Context, row: Row, seed: int, resolved: Resolved, keys: dict[str, str]
-) -> Scored:
-    """The stages of a row, one after the other; ``keys`` gets the key of each as it is done, also where one fails."""
-    pretrained: Output | None = None
-    epochs: int | None = None
-
-    def get(stage: Stage) -> Output | None:
-        found = executor.get(stage)
-        keys[stage.name] = stage.key
-        return found
-
-    def later(name: str) -> None:
-        executor.later(name, _label(ctx.spec, name, row, seed))
-
-    if row.objective is not None:
-        pretrained = get(pretrain_stage(ctx, row, seed))
-        epochs = getattr(row.pretrain, "epochs", None)
-        if pretrained is None:
-            for name in _after(ctx.spec):
-                later(name)
-            return Scored(row, seed)
-    if ctx.density is not None:
-        features = get(features_stage(ctx, row, seed, pretrained))
-        if features is None:
-            later(TASKS)
-        else:
-            get(tasks_stage(ctx, row, seed, features))
-    finetuned = get(finetune_stage(ctx, row, seed, pretrained))
-    if finetuned is None:
-        later("predict")
-        later("score")
-        return Scored(row, seed)
-    predicted = get(predict_stage(ctx, row, seed, finetuned))
-    if predicted is None:
-        later("score")
-        return Scored(row, seed)
-    stage = score_stage(ctx, row, seed, predicted, resolved.patch, resolved.slice)
-    scored = executor.get(stage)
-    missing = {} if scored is None else levels(ctx.spec, row, read_score(scored.folder).missing)
-    found = [w for part in (pretrained, finetuned, predicted) if part for w in read_warnings(part)]
-    return Scored(row, seed, stage.key, keys, epochs, tuple(found), missing)
-
-
-def _after(spec: Spec) -> tuple[str, ...]:
-    """The stages that follow the pretraining of a row."""
-    return (*((FEATURES, TASKS) if spec.tasks else ()), "finetune", "predict", "score")
-
-
-def _label(spec: Spec, name: str, row: Row, seed: int) -> str:
-    """What the stage ``name`` of a row is called; the share of the labels counts for those that read them."""
-    of = f"{row.name}, seed {seed}"
-    return of if name in ("pretrain", FEATURES, TASKS) else stage_label(spec, of)
-
-
-def _compare(executor: Executor, spec: Spec, scored: Sequence[Scored]) -> str:
-    """The key of the stage that compares the rows that have a score; empty where there are fewer than two."""
-    parts = []
-    for one in scored:
-        if not one.score:
-            continue
-        predicted = executor.store.open("predict", one.stages["predict"])
-        output = executor.store.open("score", one.score)
-        if predicted is not None and output is not None:
-            parts.append((one.row.name, one.seed, predicted, output))
-    if len({name for name, *_ in parts}) < 2:
-        return ""
-    stage = comparison_stage(spec, parts)
-    executor.get(stage)
-    return stage.key
-
-
-def _guarded(
-    executor: Executor, ctx: Context, row: Row | BrokenRow, seed: int, resolved: Resolved
-) -> Scored:
-    """A method that fails becomes a row that says so, and keeps what was done; bad data and a full disk end the run.
-
-    A plugin that leaves the interpreter (``sys.exit``) fails its row; an interrupt ends the run.
-    """
-    if isinstance(row, BrokenRow):
-        return Scored(row, seed, error=row.error)
-    done: dict[str, str] = {}
-    try:
-        return _row(executor, ctx, row, seed, resolved, done)
-    except (Exception, SystemExit) as exc:
-        return Scored(row, seed, stages=done, error=failure(ctx.spec, row, exc))
+    for _ in walk(nodes, look):
+        pass

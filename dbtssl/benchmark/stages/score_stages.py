@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dbtssl.benchmark.inputs.open_dataset import published_subset
-from dbtssl.benchmark.resolve import aggregator
+from dbtssl.benchmark.resolve import AGGREGATORS, aggregator
 from dbtssl.benchmark.stages.context import stage_label
 from dbtssl.benchmark.stages.row_warnings import WARNINGS, write_warnings
 from dbtssl.benchmark.stages.train_stages import backbone_key, fine_tuned
@@ -27,7 +27,7 @@ from dbtssl.plugins.registry import registry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dbtssl.benchmark.resolve import Part, Row
+    from dbtssl.benchmark.resolve import Row
     from dbtssl.benchmark.spec.specification import Spec
     from dbtssl.benchmark.stages.context import Context
     from dbtssl.engine.store import Output
@@ -92,12 +92,10 @@ def predict_stage(ctx: Context, row: Row, seed: int, finetuned: Output) -> Stage
     )
 
 
-def score_stage(
-    ctx: Context, row: Row, seed: int, predicted: Output, patch: Part, slice_: Part
-) -> Stage:
+def score_stage(ctx: Context, row: Row, seed: int, predicted: Output) -> Stage:
     """Every number of the row's table lines, from its predictions alone."""
     chosen = ctx.spec.rules
-    breast, patient = (aggregator(ctx.spec, place) for place in ("breast", "patient"))
+    patch, slice_, breast, patient = (aggregator(ctx.spec, place) for place in AGGREGATORS)
     _, learns = _asked(ctx.spec)
     subsets = _subsets(ctx)
 
