@@ -291,6 +291,7 @@ def _row(
 
         def pair_keys(config: type[Config]) -> dict[str, Any]:
             if sampler_name != method.sampler:  # those of method and preset are of another Config
+                layers.other_pairs(sampler_name)
                 return row.sampler if row else {}
             return layers.merged("sampler", method.sampler_config, {}, "sampler", config)
 

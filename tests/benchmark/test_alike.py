@@ -192,6 +192,23 @@ def test_what_the_row_itself_changes_of_its_preset_is_said():
     assert "lr" not in said  # as the preset has it
 
 
+def test_other_pairs_than_the_presets_are_said():
+    """Its window of slices was dropped without a word."""
+    own = {"method": "inter-slice", "pairs": "same-slice"}
+    rows = rows_of(
+        methods=["with", "without"],
+        method={"with": own | {"preset": "as-released"}, "without": own},
+    )
+    assert rows["with"].sampler.name == "same-slice"
+    (said,) = (x for x in rows["with"].told if "pairs" in x)
+    assert said.startswith(
+        "with is not wholly preset as-released of inter-slice: [method.with] pairs "
+    )
+    assert "same-slice" in said
+    assert "(preset: " in said
+    assert rows["without"].told == ()
+
+
 def test_a_row_without_a_preset_tells_nothing():
     assert rows_of(methods=["moco-v2"], pretrain={"lr": 0.5})["moco-v2"].told == ()
 

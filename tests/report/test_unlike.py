@@ -78,6 +78,9 @@ def test_the_page_has_it(table, content):
     assert "+20.0≠fe" in page
     assert f"not of the method alone: {WORDS}" in page
     assert LINE in page
+    assert "other, volumes ≠fe" in page  # the picture of the differences
+    assert "alike, volumes ≠" not in page
+    assert "alike, volumes" in page
 
 
 def test_the_overview_of_labels_has_it(table, difference, entry):

@@ -67,6 +67,14 @@ class Layers:
             brought = {}
         return self.merged("finetune", brought, general, "finetune", config)
 
+    def other_pairs(self, sampler: str) -> None:
+        """Note that a row with a preset has the pairs of ``sampler`` instead of its method's."""
+        if self.row is not None and self.row.preset:
+            self.told.append(
+                f"{self.name} is not wholly preset {self.row.preset} of {self.method_name}: [method.{self.name}] pairs "
+                f"{shown(sampler)} (preset: {shown(self.method.sampler)})."
+            )
+
     def _tell(
         self,
         alone: Mapping[str, Any],

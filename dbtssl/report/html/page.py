@@ -24,6 +24,7 @@ from dbtssl.report.html.examples import heat_slice, plain_slice, score_range, st
 from dbtssl.report.html.html_tables import audit_rows, html_tables, place_rows
 from dbtssl.report.html.svg import SERIES, plotting
 from dbtssl.report.query import ON_SCREEN
+from dbtssl.report.row_differences import unlike_text
 from dbtssl.report.table_cells import clean
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _forest(content: Content) -> list[tuple[str, int, float, float | None, float
     numbers = {method.name: i for i, method in enumerate(content.methods)}
     return [
         (
-            f"{figures.short(row.method)}, {row.level}s",
+            f"{figures.short(row.method)}, {row.level}s {unlike_text(row.unlike)}".rstrip(),
             numbers.get(row.method, 0),
             100 * d.difference,
             None if d.low is None else 100 * d.low,

@@ -222,8 +222,8 @@ def check_batch(config: PretrainConfig, volumes: int, items: int, ranks: int) ->
         raise ConfigError(
             f"pretrain.batch_size: got {config.batch_size}, but an epoch has only {items} slices "
             f"({volumes} training volumes, {config.slices_per_volume} slices of each)",
-            hint=f"set pretrain.batch_size to at most {items}, "
-            f"or pretrain.slices_per_volume to at least {needed}",
+            hint=f"set pretrain.batch_size to at most {items}, or pretrain.slices_per_volume to at least {needed}; "
+            "where the row names a preset, in the row's own table",
         )
     if config.batch_size % ranks:
         raise ConfigError(

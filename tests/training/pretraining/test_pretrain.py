@@ -274,6 +274,7 @@ def test_a_batch_larger_than_an_epoch_is_refused_with_the_numbers(slices, tmp_pa
     ) as caught:
         train(slices, tmp_path, batch_size=40, slices_per_volume=2)
     assert "slices_per_volume to at least 4" in caught.value.hint
+    assert caught.value.hint.endswith("where the row names a preset, in the row's own table")
     assert not any(tmp_path.iterdir())
 
 
