@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 Level = Literal["slice", "volume", "breast", "patient"]
+"""What a score belongs to."""
 
 
 @dataclass(frozen=True)

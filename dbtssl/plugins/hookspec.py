@@ -7,10 +7,12 @@ from typing import Protocol
 import pluggy
 
 GROUP = "dbtssl"  # entry-point group and pluggy project name
-API_VERSION = 1  # raised only on a break; a plugin states the one that it was written for
+API_VERSION = 1
+"""The number of `dbtssl.api`, raised only on a break; a plugin states the one it was written for as ``DBTSSL_API``."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks the function ``register_components`` of a plugin's module as the one that dbtssl calls."""
 
 
 class Register(Protocol):

@@ -25,7 +25,7 @@ STOPS = (
     *("dbtssl.errors", "dbtssl.progress", "dbtssl.plugins", "dbtssl.cli"),
     *("dbtssl.benchmark.resolve", "dbtssl.benchmark.spec.specification", "dbtssl.engine.store"),
 )
-API = "dbtssl.api"  # plugins reach the core through it
+API = "dbtssl.api.table"  # plugins reach the core through the names there
 # stage -> kinds of components that it runs
 KINDS: dict[str, tuple[str, ...]] = {
     "phantom": (),
@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "compare": ("aggregator",),
 }
 OF_PLUGINS = ("objective", "finetuner")  # kinds whose plugins are given tools by the API
+WITHOUT_TOOLS = ("sources", "evaluation")  # pages of the API that have none for these kinds
 PHANTOM = (
     ("dbtssl.phantom.output.write_cohort", "write_cohort"),
     ("dbtssl.phantom.model.phantom_config", "FORMAT"),
@@ -68,7 +69,13 @@ def stage_code(package: Path | None = None) -> dict[str, StageCode]:
         kinds = KINDS.get(stage, ())
         roots = [function, *(target for kind, target in components if kind in kinds)]
         if set(kinds) & set(OF_PLUGINS):
-            roots += [(API, name) for name in graph.modules[API].value("__all__")]
+            pages = graph.modules[API].value("PAGES")
+            roots += [
+                (module, name)
+                for page, names in pages.items()
+                if page not in WITHOUT_TOOLS
+                for name, module in names.items()
+            ]
         reached = graph.reach(roots)
         reached.pop(constant, None)  # the version itself
         modules: dict[str, list[str]] = {}

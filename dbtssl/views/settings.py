@@ -33,8 +33,13 @@ def _not_negative(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Shares = Annotated[tuple[float, float], AfterValidator(_shares)]
+"""Two rising fractions, above 0 and up to 1, as the type of a field."""
+
 PositiveRange = Annotated[tuple[float, float], AfterValidator(_positive)]
+"""Two rising numbers above 0, as the type of a field."""
+
 SigmaRange = Annotated[tuple[float, float], AfterValidator(_not_negative)]
+"""Two rising numbers from 0 on, as the type of a field."""
 
 
 class PairViews(Config):

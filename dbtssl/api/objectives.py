@@ -1,0 +1,46 @@
+"""For an objective or a sampler: views, batches, and the parts that self-supervised methods share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbtssl.api.table import lazy_names
+
+if TYPE_CHECKING:
+    from dbtssl.interfaces import Batch as Batch
+    from dbtssl.interfaces import Crop as Crop
+    from dbtssl.interfaces import FreezesParameters as FreezesParameters
+    from dbtssl.interfaces import HasHead as HasHead
+    from dbtssl.interfaces import HasPartner as HasPartner
+    from dbtssl.interfaces import HasPlace as HasPlace
+    from dbtssl.interfaces import Objective as Objective
+    from dbtssl.interfaces import Photometry as Photometry
+    from dbtssl.interfaces import ReportsCollapse as ReportsCollapse
+    from dbtssl.interfaces import Sampler as Sampler
+    from dbtssl.interfaces import Step as Step
+    from dbtssl.interfaces import ViewSpec as ViewSpec
+    from dbtssl.nn.backbones import create_encoder as create_encoder
+    from dbtssl.nn.collapse import feature_std as feature_std
+    from dbtssl.nn.collapse import one_vector as one_vector
+    from dbtssl.nn.collapse import rankme as rankme
+    from dbtssl.nn.distributed import gather as gather
+    from dbtssl.nn.distributed import gather_with_gradient as gather_with_gradient
+    from dbtssl.nn.distributed import rank as rank
+    from dbtssl.nn.distributed import shuffle as shuffle
+    from dbtssl.nn.distributed import unshuffle as unshuffle
+    from dbtssl.nn.distributed import world_size as world_size
+    from dbtssl.nn.feature_map import place_width as place_width
+    from dbtssl.nn.feature_map import places_and_pooled as places_and_pooled
+    from dbtssl.nn.queue import Queue as Queue
+    from dbtssl.nn.split_batchnorm import split_batchnorm as split_batchnorm
+    from dbtssl.nn.synced_batchnorm import sync_batchnorm as sync_batchnorm
+    from dbtssl.nn.teacher import MomentumTeacher as MomentumTeacher
+    from dbtssl.views.random_numbers import normal as normal
+    from dbtssl.views.random_numbers import uniform as uniform
+    from dbtssl.views.settings import PairViews as PairViews
+    from dbtssl.views.settings import PositiveRange as PositiveRange
+    from dbtssl.views.settings import Shares as Shares
+    from dbtssl.views.settings import SigmaRange as SigmaRange
+    from dbtssl.views.settings import pair_views as pair_views
+else:  # what no type checker reads, so that it knows a name that does not exist
+    __all__, __getattr__, __dir__ = lazy_names(__name__)
