@@ -107,6 +107,11 @@ def config_of(model: type[M], fields: Mapping[str, Any]) -> M:
     return cast("M", model.model_construct(**fields)) if whole else model(**fields)
 
 
+def config_class(component: type) -> type[Config]:
+    """The ``Config`` of a component's class; of one that has no settings, and so no ``Config``, the empty one."""
+    return cast("type[Config]", getattr(component, "Config", Config))
+
+
 def set_key(data: dict[str, Any], assignment: str) -> None:
     """Apply ``a.b=VALUE`` in place; VALUE is a TOML value, or a bare word taken as text."""
     key, equals, text = assignment.partition("=")

@@ -22,7 +22,7 @@ from dbtssl.benchmark.spec.specification import PredictSpec, RunSpec, Spec
 from dbtssl.benchmark.stages.context import Context
 from dbtssl.benchmark.stages.score_stages import predict_stage
 from dbtssl.benchmark.stages.train_stages import CLASSIFIER, _save
-from dbtssl.config import result_fields
+from dbtssl.config import config_class, result_fields
 from dbtssl.data.prepared.prepared_dataset import PreparedDataset
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.nn.classifier import PatchClassifier
@@ -306,7 +306,7 @@ COHORT = Cohort(  # a repeat, a second study with missing views, a breast alone
 def test_samplers(name):
     """The positives that are drawn."""
     assert name in SAMPLERS, "add a case with a second value for each of its fields"
-    case, config = SAMPLERS[name], registry().load("sampler", name).Config
+    case, config = SAMPLERS[name], config_class(registry().load("sampler", name))
 
     def trace(fields):
         sampler = registry().build("sampler", name, fields)

@@ -12,5 +12,6 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Level as Level
     from dbtssl.interfaces import Reported as Reported
     from dbtssl.interfaces import Trainable as Trainable
+    from dbtssl.methods.reported_rows import sift_dbt_row as sift_dbt_row
 else:  # what no type checker reads, so that it knows a name that does not exist
     __all__, __getattr__, __dir__ = lazy_names(__name__)

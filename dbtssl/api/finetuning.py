@@ -26,5 +26,10 @@ if TYPE_CHECKING:
     from dbtssl.training.finetuning.finetune import training_mode as training_mode
     from dbtssl.training.finetuning.finetune import validation_logits as validation_logits
     from dbtssl.training.finetuning.finetune_state import RunState as RunState
+    from dbtssl.training.finetuning.patch_training import PatchTraining as PatchTraining
+    from dbtssl.training.finetuning.patch_training import (
+        classifier_optimizer as classifier_optimizer,
+    )
+    from dbtssl.training.finetuning.patch_training import train_classifier as train_classifier
 else:  # what no type checker reads, so that it knows a name that does not exist
     __all__, __getattr__, __dir__ = lazy_names(__name__)

@@ -9,6 +9,7 @@ from dbtssl.api.table import lazy_names
 if TYPE_CHECKING:
     from dbtssl.interfaces import Batch as Batch
     from dbtssl.interfaces import Crop as Crop
+    from dbtssl.interfaces import ExcludedKeys as ExcludedKeys
     from dbtssl.interfaces import FreezesParameters as FreezesParameters
     from dbtssl.interfaces import HasHead as HasHead
     from dbtssl.interfaces import HasPartner as HasPartner
@@ -19,10 +20,19 @@ if TYPE_CHECKING:
     from dbtssl.interfaces import Sampler as Sampler
     from dbtssl.interfaces import Step as Step
     from dbtssl.interfaces import ViewSpec as ViewSpec
+    from dbtssl.methods.moco_settings import DBT_VIEWS as DBT_VIEWS
+    from dbtssl.methods.moco_settings import MOCO_AS_RELEASED as MOCO_AS_RELEASED
+    from dbtssl.methods.moco_settings import MOCO_PUBLISHED as MOCO_PUBLISHED
+    from dbtssl.methods.moco_settings import MOCO_RELEASED_SCHEDULE as MOCO_RELEASED_SCHEDULE
+    from dbtssl.methods.moco_settings import MOCO_SCHEDULE as MOCO_SCHEDULE
     from dbtssl.nn.backbones import create_encoder as create_encoder
     from dbtssl.nn.collapse import feature_std as feature_std
     from dbtssl.nn.collapse import one_vector as one_vector
     from dbtssl.nn.collapse import rankme as rankme
+    from dbtssl.nn.collapse import softmax_entropy as softmax_entropy
+    from dbtssl.nn.contrast import add_keys as add_keys
+    from dbtssl.nn.contrast import info_nce as info_nce
+    from dbtssl.nn.contrast import own_keys as own_keys
     from dbtssl.nn.distributed import gather as gather
     from dbtssl.nn.distributed import gather_with_gradient as gather_with_gradient
     from dbtssl.nn.distributed import rank as rank
@@ -31,7 +41,12 @@ if TYPE_CHECKING:
     from dbtssl.nn.distributed import world_size as world_size
     from dbtssl.nn.feature_map import place_width as place_width
     from dbtssl.nn.feature_map import places_and_pooled as places_and_pooled
+    from dbtssl.nn.projected import Projected as Projected
+    from dbtssl.nn.projected import full_precision as full_precision
     from dbtssl.nn.queue import Queue as Queue
+    from dbtssl.nn.self_distillation import cosine_momentum as cosine_momentum
+    from dbtssl.nn.self_distillation import prototype_head as prototype_head
+    from dbtssl.nn.self_distillation import warmed_up as warmed_up
     from dbtssl.nn.split_batchnorm import split_batchnorm as split_batchnorm
     from dbtssl.nn.synced_batchnorm import sync_batchnorm as sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher as MomentumTeacher

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbtssl.benchmark.inputs.breast_density import check_density
 from dbtssl.benchmark.inputs.starting_weights import initial
 from dbtssl.benchmark.spec.preset_layers import Layers
-from dbtssl.config import Config, did_you_mean, result_fields, validate
+from dbtssl.config import Config, did_you_mean, result_fields, validate, config_class
 from dbtssl.errors import ConfigError, DbtsslError, PluginError
 from dbtssl.evaluation.aggregation.checked_aggregator import broken_promise
 from dbtssl.interfaces.abilities import Trainable, able
@@ -230,7 +230,7 @@ def _part(
     kind: str, name: str, config: dict[str, Any], where: str = "", asked_by: str = ""
 ) -> Part:
     cls = _load(kind, name, asked_by)
-    return Part(kind, name, validate(cls.Config, config, where or f"{kind}.{name}"))
+    return Part(kind, name, validate(config_class(cls), config, where or f"{kind}.{name}"))
 
 
 def _load(kind: str, name: str, asked_by: str = "") -> Any:

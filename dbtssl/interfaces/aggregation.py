@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbtssl.config import Config
-
 
 Level = Literal["slice", "volume", "breast", "patient"]
 """What a score belongs to."""
@@ -38,7 +36,6 @@ class Aggregator(Protocol):
     One that learns is a `Trainable` too.
     """
 
-    Config: ClassVar[type[Config]]
     level: ClassVar[Level | Literal["any"]]
     needs: ClassVar[Literal["logits", "features"]]
 

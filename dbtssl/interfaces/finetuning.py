@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from dbtssl.config import Config
     from dbtssl.data.prepared.prepared_dataset import Slices
     from dbtssl.patches.patch_rule import PatchRule
 
@@ -53,8 +52,6 @@ class FineTuner(Protocol):
     network gives the same outputs after it was saved and loaded, so that all that ``fit`` learns is in parameters and
     buffers; outputs are logits, not probabilities.
     """
-
-    Config: ClassVar[type[Config]]
 
     def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
         """Train on ``train``, choose on ``val``. The test split is no argument and out of reach."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import nn
 
-    from dbtssl.config import Config
     from dbtssl.data.records import Cohort, SliceRef
     from dbtssl.interfaces.views import Batch, Step, ViewSpec
+
+ExcludedKeys = Literal["none", "volume", "breast", "patient"]
+"""Keys in a queue that are no negatives of a query: none, or those of its own volume, breast or patient."""
 
 
 @runtime_checkable
@@ -25,8 +27,6 @@ class Sampler(Protocol):
     patient is refused unless the class says ``crosses_patients = True``.
     """
 
-    Config: ClassVar[type[Config]]
-
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``; every random number comes from ``rng``."""
         ...
@@ -34,7 +34,7 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, **config)``; views in, loss out.
+    """A self-supervised objective: an ``nn.Module`` built as ``Cls(encoder, config=...)``; views in, loss out.
 
     ``encoder`` maps ``(B, 1, rows, columns)`` to ``(B, encoder.num_features)``. ``Step.loss`` is one number with a
     gradient, ``Step.logs`` are plain numbers. `encoder` has the names and shapes of the backbone's weights; where none
@@ -44,7 +44,6 @@ class Objective(Protocol):
     `FreezesParameters` (some take no step for a time) and a `ReportsCollapse` (whether the training has collapsed) too.
     """
 
-    Config: ClassVar[type[Config]]
     views: tuple[ViewSpec, ...]
 
     def __call__(self, batch: Batch) -> Step:

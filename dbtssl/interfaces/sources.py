@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbtssl.config import Config
     from dbtssl.data.dicom.frames import Header
     from dbtssl.data.records import Volume
 
 
 class Source(Protocol):
     """A place where volumes come from."""
-
-    Config: ClassVar[type[Config]]
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
         """List the volumes below ``root`` from tables and folders alone; no image is decoded."""

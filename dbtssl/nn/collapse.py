@@ -19,6 +19,13 @@ def feature_std(z: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
+def softmax_entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of the distributions ``softmax(logits)`` over the last axis, in nats: 0 if each is one outcome."""
+    log_p = logits.log_softmax(dim=-1)
+    return -(log_p.exp() * log_p).sum(dim=-1).mean()
+
+
+@torch.no_grad()
 def rankme(z: torch.Tensor) -> torch.Tensor:
     """Effective rank of the features ``(B, D)``, from 1 (collapsed) to ``min(B, D)`` (RankMe, equations 1 and 2).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from contextlib import redirect_stdout
@@ -110,37 +111,39 @@ class Registry:
         return target
 
     def build(self, kind: str, name: str, config: Config | Mapping[str, Any], *args: Any) -> Any:
-        """Construct ``Cls(*args, **fields)``; no config object travels into the class.
+        """Construct ``Cls(*args, config=settings)``, or ``Cls(*args, **fields)`` if it has no parameter ``config``.
 
         A ``config`` that is a `Config` of the component has been validated and is taken as it is: a validator that
         converts (percent to a share) would convert twice. Plain data are validated here. Raises `ConfigError` for a
         wrong key or value and `PluginError` for a constructor that raises.
         """
-        from dbtssl.config import Config, validate
+        from dbtssl.config import Config, config_class, validate
 
         component, target = self.component(kind, name), self.load(kind, name)
+        expected = config_class(target)
         if isinstance(config, Config):
-            if type(config) is not target.Config:
+            if type(config) is not expected:
                 raise PluginError(
                     f"{component}: got a {type(config).__qualname__}, expected its own Config, "
-                    f"{target.Config.__qualname__}",
+                    f"{expected.__qualname__}",
                     hint="validate the keys against the Config of the component that is built",
                 )
             settings = config
         else:
-            settings = validate(target.Config, config, where=f"{kind}.{name}")
-        fields = {field: getattr(settings, field) for field in type(settings).model_fields}
+            settings = validate(expected, config, where=f"{kind}.{name}")
+        keywords = _keywords(target, settings)
         try:
             with redirect_stdout(sys.stderr):
-                built = target(*args, **fields)
+                built = target(*args, **keywords)
         except (DbtsslError, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            given = [type(a).__name__ for a in args] + [f"{k}={v!r}" for k, v in fields.items()]
+            given = [type(a).__name__ for a in args] + [f"{k}={v!r}" for k, v in keywords.items()]
             raise PluginError(
                 f"{component} could not be built as {target.__name__}({', '.join(given)}): "
                 f"{describe(exc)}",
-                hint="the fields of Config are the constructor's keywords; --debug shows the traceback",
+                hint="a constructor takes `config`, or the fields of Config as keywords; "
+                "--debug shows the traceback",
             ) from exc
         check_instance(component, built)
         return built
@@ -167,6 +170,15 @@ class Registry:
         count = "1 plugin" if len(failed) == 1 else f"{len(failed)} plugins"
         names = ", ".join(plugin.name for plugin in failed)
         return PluginError(message, hint=f"{count} failed to load ({names}); see `dbtssl plugins`")
+
+
+def _keywords(target: type, settings: Config) -> dict[str, Any]:
+    """What a constructor is given: ``config`` whole if it has that parameter, else each field by its name."""
+    fields = {field: getattr(settings, field) for field in type(settings).model_fields}
+    whole = inspect.signature(target).parameters.get("config")
+    if whole is None or whole.kind is inspect.Parameter.VAR_KEYWORD or "config" in fields:
+        return fields
+    return {"config": settings}
 
 
 def _would_bring(plugin: PluginInfo, name: str) -> bool:

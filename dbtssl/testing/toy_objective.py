@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from dbtssl.config import config_class
 from dbtssl.interfaces import Batch
 from dbtssl.nn.backbones import create_encoder
 from dbtssl.plugins.registry import registry
@@ -54,7 +55,7 @@ def toy_objective(
     ``seed`` decides its weights. Without an ``encoder`` it gets a `ToyEncoder`, or the ``backbone`` of that name with
     these arguments.
     """
-    config = registry().load("objective", name).Config(**fields)
+    config = config_class(registry().load("objective", name))(**fields)
     torch.manual_seed(seed)
     if encoder is None:
         encoder = ToyEncoder() if backbone is None else create_encoder(backbone[0], **backbone[1])

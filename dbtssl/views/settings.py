@@ -6,11 +6,11 @@ same settings under the same names. The defaults are MoCo v2's on one channel.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from dbtssl.config import Config
+from dbtssl.config import Config, config_of
 from dbtssl.interfaces import Crop, Photometry, ViewSpec
 
 
@@ -62,28 +62,16 @@ class PairViews(Config):
     p_blur: float = Field(default=0.5, ge=0, le=1, description="probability of a blur")
 
 
-def pair_views(
-    *,
-    crop_size: int,
-    crop_scale: tuple[float, float],
-    flip: float,
-    rotation: float,
-    p_rotation: float,
-    min_tissue: float,
-    brightness: float,
-    contrast: float,
-    p_jitter: float,
-    blur: tuple[float, float],
-    p_blur: float,
-) -> tuple[ViewSpec, ViewSpec]:
-    """View 0 of the anchor, view 1 of its positive, from the fields of `PairViews`."""
+def pair_views(config: PairViews | None = None, /, **fields: Any) -> tuple[ViewSpec, ViewSpec]:
+    """View 0 of the anchor, view 1 of its positive, from a `PairViews` or from its fields as keywords."""
+    c = config_of(PairViews, fields) if config is None else config
     crop = Crop(
-        size=crop_size,
-        scale=crop_scale,
-        flip=flip,
-        rotation=rotation,
-        p_rotation=p_rotation,
-        min_tissue=min_tissue,
+        size=c.crop_size,
+        scale=c.crop_scale,
+        flip=c.flip,
+        rotation=c.rotation,
+        p_rotation=c.p_rotation,
+        min_tissue=c.min_tissue,
     )
-    light = Photometry(brightness, contrast, p_jitter, blur, p_blur)
+    light = Photometry(c.brightness, c.contrast, c.p_jitter, c.blur, c.p_blur)
     return (ViewSpec("anchor", crop, light), ViewSpec("positive", crop, light))

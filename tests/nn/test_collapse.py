@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightly.utils.debug import std_of_l2_normalized
 
-from dbtssl.nn.collapse import feature_std, one_vector, rankme
+from dbtssl.nn.collapse import feature_std, one_vector, rankme, softmax_entropy
 
 
 def test_equals_lightlys() -> None:
@@ -51,3 +51,8 @@ def test_features_that_are_one_vector_are_told() -> None:
     assert one_vector(0.0059, 25) != ""
     assert one_vector(float(feature_std(torch.randn(16, 25))), 25) == ""
     assert one_vector(math.nan, 25) == ""  # of a single image
+
+
+def test_entropy_on_worked_numbers():
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1e3, 0.0, 0.0, 0.0]])
+    assert softmax_entropy(logits).item() == pytest.approx(math.log(4) / 2)

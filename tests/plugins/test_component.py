@@ -271,15 +271,17 @@ def test_a_target_that_is_nowhere_has_no_fingerprint():
         component("p_nowhere:X", "dbtssl").fingerprint()
 
 
-def test_a_plugin_that_builds_on_another_counts_its_code():
-    """medaug's method is MoCo's on other pairs; nothing else of either package counts."""
+def test_a_plugin_that_builds_on_another_counts_its_code(imported_site):
+    """Nothing else of the other package counts."""
     from dbtssl.plugins.code.dependencies import code_parts
 
-    modules = [name for name in code_parts(["dbtssl_medaug.method"]) if name.startswith("module")]
-    assert modules == [
-        f"module {name}"
-        for name in ("dbtssl_medaug", "dbtssl_medaug.method", "dbtssl_moco", "dbtssl_moco.method")
-    ]
+    folder = imported_site.path / "p_other"
+    folder.mkdir()
+    for name in ("__init__", "method", "neighbour"):
+        (folder / f"{name}.py").write_text("X = 1\n", encoding="utf-8")
+    imported_site.module("p_mine", "from p_other.method import X\n")
+    modules = [name for name in code_parts(["p_mine"]) if name.startswith("module")]
+    assert modules == ["module p_mine", "module p_other", "module p_other.method"]
 
 
 def test_of_the_core_a_component_counts_as_its_own_module():

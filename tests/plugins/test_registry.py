@@ -24,6 +24,23 @@ class NoPositive:
 class NoConfig:
     def positive(self, anchor, cohort, rng): return anchor
 
+class TakesConfig(Good):
+    def __init__(self, *args, config): self.args, self.config = args, config
+
+class TakesConfigByPlace:
+    Config = Good.Config
+    def __init__(self, config): self.config = config
+    def positive(self, anchor, cohort, rng): return anchor
+
+class NamesItsKeywordsConfig(Good):
+    def __init__(self, **config): self.config = config
+
+class HasAFieldOfThatName(Good):
+    class Config(Config):
+        config: str = "mine"
+        reach: int = 2
+    def __init__(self, *, config, reach): self.config, self.reach = config, reach
+
 class OwnConfig(NoConfig):
     class Config: pass
 
@@ -65,6 +82,10 @@ instance = Good(reach=1, name="y")
 
 REGISTERED = {
     "good": ("sampler", "Good"),
+    "takes-config": ("sampler", "TakesConfig"),
+    "takes-config-by-place": ("sampler", "TakesConfigByPlace"),
+    "names-its-keywords-config": ("sampler", "NamesItsKeywordsConfig"),
+    "has-a-field-of-that-name": ("sampler", "HasAFieldOfThatName"),
     "no-positive": ("sampler", "NoPositive"),
     "no-config": ("sampler", "NoConfig"),
     "own-config": ("sampler", "OwnConfig"),
@@ -84,7 +105,7 @@ REGISTERED = {
 
 @pytest.fixture
 def samplers(imported_site, monkeypatch):
-    """A registry with a plugin of which only the sampler ``good`` is right."""
+    """A registry with a plugin of good and of faulty components."""
     imported_site.module("p_samplers", SAMPLERS)
     lines = [
         f"register({kind!r}, {name!r}, 'p_samplers:{attribute}', 'for a test')"
@@ -101,6 +122,26 @@ def test_a_component_is_built_from_plain_keywords(samplers):
     assert (built.args, built.reach, built.name) == (("first",), 5, "x")
 
 
+def test_a_constructor_that_asks_for_config_gets_it_whole(samplers):
+    built = samplers.build("sampler", "takes-config", {"reach": 5}, "first")
+    assert (built.args, built.config.reach, built.config.name) == (("first",), 5, "x")
+    settings = built.config
+    assert samplers.build("sampler", "takes-config-by-place", settings).config is settings
+
+
+def test_the_keyword_form_of_the_first_plugins_stays(samplers):
+    built = samplers.build("sampler", "names-its-keywords-config", {"reach": 5})
+    assert built.config == {"reach": 5, "name": "x"}
+    built = samplers.build("sampler", "has-a-field-of-that-name", {"reach": 5})
+    assert (built.config, built.reach) == ("mine", 5)
+
+
+def test_a_component_without_settings_needs_no_config_and_no_constructor(samplers):
+    assert samplers.build("sampler", "no-config", {}).positive(1, None, None) == 1
+    with pytest.raises(ConfigError, match=r"sampler\.no-config\.reach: unknown key"):
+        samplers.build("sampler", "no-config", {"reach": 5})
+
+
 def test_its_configuration_is_checked_first(samplers):
     with pytest.raises(
         ConfigError, match=r"sampler\.good\.raech: unknown key\. Did you mean 'reach'"
@@ -112,7 +153,6 @@ def test_its_configuration_is_checked_first(samplers):
     ("name", "words"),
     [
         ("no-positive", r"class NoPositive has no positive\(\)"),
-        ("no-config", "class NoConfig has no Config"),
         ("own-config", "OwnConfig.Config must be a subclass of dbtssl.api.Config"),
         ("not-a-method", "NotAMethod.positive must be a method"),
         ("instance", "expected a class"),

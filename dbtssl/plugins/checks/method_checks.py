@@ -36,7 +36,7 @@ def check_method(registry: Registry, component: Component, method: Method) -> No
 
 
 def _keys(registry: Registry, method: Method) -> Iterator[str]:
-    from dbtssl.config import validate
+    from dbtssl.config import config_class, validate
 
     for table, names, keys, kind in TABLES:
         name = getattr(method, names)
@@ -48,7 +48,7 @@ def _keys(registry: Registry, method: Method) -> Iterator[str]:
             yield f"{names}: {exc.message}"
             continue
         try:
-            config = registry.load(kind, name).Config
+            config = config_class(registry.load(kind, name))
         except PluginError:
             continue
         own = getattr(method, keys)
@@ -81,8 +81,10 @@ def _rows(registry: Registry, method: Method) -> Iterator[str]:
 
 def _strategies(registry: Registry, finetuner: str) -> set[str]:
     """The words of the fine-tuner's field ``strategy``, which a row of the table is named by."""
+    from dbtssl.config import config_class
+
     try:
-        fields = registry.load("finetuner", finetuner).Config.model_fields
+        fields = config_class(registry.load("finetuner", finetuner)).model_fields
     except PluginError:
         return set()
     return set(map(str, get_args(fields["strategy"].annotation))) if "strategy" in fields else set()

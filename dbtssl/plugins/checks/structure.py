@@ -40,7 +40,7 @@ def check_instance(component: Component, instance: object) -> None:
 
 
 def _check_class(component: Component, target: type, interface: str) -> None:
-    from dbtssl.config import Config, did_you_mean
+    from dbtssl.config import Config, config_class, did_you_mean
 
     protocol = _protocol(interface)
     missing = [
@@ -53,7 +53,7 @@ def _check_class(component: Component, target: type, interface: str) -> None:
         near = "".join(did_you_mean(name.removesuffix("()"), own) for name in missing)
         what = f"class {target.__name__} has no {' and no '.join(missing)}"
         raise _refuse(component, f"{what}.{near}" if near else what)
-    config = target.Config  # type: ignore[attr-defined]
+    config = config_class(target)
     if not (isinstance(config, type) and issubclass(config, Config)):
         raise _refuse(
             component, f"{target.__name__}.Config must be a subclass of dbtssl.api.Config"

@@ -57,7 +57,7 @@ def near_misses(kind: str, tree: ast.Module, name: str) -> list[str]:
         return []
     own = {member for cls in _lineage(classes, name) for member in _members(cls)}
     optional = {m for ability in ABILITIES[kind] for m in get_protocol_members(ability)}
-    known = optional | get_protocol_members(getattr(interfaces, protocol))
+    known = optional | get_protocol_members(getattr(interfaces, protocol)) | {"Config"}
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     found = []
     for word in sorted(own - known - used):
@@ -139,7 +139,7 @@ def _lineage(classes: dict[str, ast.ClassDef], name: str) -> list[ast.ClassDef]:
 
 def _members(cls: ast.ClassDef) -> Iterator[str]:
     for node in cls.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign):
             yield from (t.id for t in node.targets if isinstance(t, ast.Name))

@@ -7,14 +7,13 @@ least as good as either (the recipe study of this project, on its phantom); with
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from dbtssl_sift_dbt.finetuner import LocalMultiPatch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PluginError
+from dbtssl.api import PatchTraining, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 class Presence:
     """A patch classifier that begins as encoder and presence head."""
 
-    class Config(LocalMultiPatch.Config):
-        """What becomes of the head, and how it is trained on (as `LocalMultiPatch`)."""
+    class Config(PatchTraining):
+        """What becomes of the head, and how it is trained on."""
 
         use: Literal["head", "finetune", "average"] = Field(
             default="average",
@@ -37,26 +36,24 @@ class Presence:
             "both scores, each standardised by its logits on the validation patches",
         )
 
-    def __init__(self, *, use: Literal["head", "finetune", "average"], **training: Any) -> None:
-        self.use = use
-        self.trainer = LocalMultiPatch(**training)
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     def fit(self, encoder: nn.Module, train: Labelled, val: Labelled, run: Run) -> nn.Module:
         """Train on ``train`` and choose the epoch on ``val``; ``encoder`` is left as it is. With head, neither is read.
 
         `PluginError` where the pretraining left no head.
         """
-        from dbtssl.api import validation_logits
+        from dbtssl.api import train_classifier, validation_logits
         from dbtssl_implants.finetuner import Average
 
-        start = presence_classifier(encoder, run)
-        if self.use == "head":
+        c, start = self.config, presence_classifier(encoder, run)
+        if c.use == "head":
             return start.eval()
-        tuned = self.trainer.train(copy.deepcopy(start), train, val, run)
-        if self.use == "finetune":
+        tuned = train_classifier(copy.deepcopy(start), c, train, val, run)
+        if c.use == "finetune":
             return tuned
-        patches = self.trainer.config.val_patches
-        logits = [validation_logits(m, val, run, patches) for m in (start, tuned)]
+        logits = [validation_logits(m, val, run, c.val_patches) for m in (start, tuned)]
         both = Average(start, copy.deepcopy(start))
         both.take(start, tuned, logits)
         return both.eval()
@@ -67,7 +64,7 @@ class Presence:
         from dbtssl_implants.finetuner import Average
 
         one = PatchClassifier(encoder)
-        return Average(one, copy.deepcopy(one)) if self.use == "average" else one
+        return Average(one, copy.deepcopy(one)) if self.config.use == "average" else one
 
 
 def presence_classifier(encoder: nn.Module, run: Run) -> PatchClassifier:

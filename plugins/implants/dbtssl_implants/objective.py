@@ -20,7 +20,6 @@ from dbtssl.api import (
     Photometry,
     Step,
     ViewSpec,
-    config_of,
     feature_std,
     gather,
     gather_with_gradient,
@@ -57,9 +56,9 @@ class Implants(nn.Module):
 
     visibility: torch.Tensor
 
-    def __init__(self, encoder: nn.Module, **config: Any) -> None:
+    def __init__(self, encoder: nn.Module, config: ImplantsConfig) -> None:
         super().__init__()
-        c = config_of(self.Config, config)
+        c = config
         width: Any = encoder.num_features
         self.network = sync_batchnorm(encoder)
         self.presence_head = nn.Linear(width, 1)

@@ -24,8 +24,7 @@ STILL = (0.4, 0.0, 0.3, 0.0, 0.3, 0.0)  # kinds that leave the tissue round them
 
 
 def batch_of(slices, objective, sampler="inter-slice", epoch=0, n=8):
-    cls = registry().load("sampler", sampler)
-    positives = registry().build("sampler", sampler, cls.Config().model_dump())
+    positives = registry().build("sampler", sampler, {})
     pairs = Pairs(slices, positives, objective.views, 3)
     return finish(pairs.__getitems__([(epoch, i) for i in range(n)]), objective.views)
 

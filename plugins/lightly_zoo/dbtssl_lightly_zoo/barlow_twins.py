@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PairViews, Step, feature_std, gather_with_gradient, pair_views
-from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl.api import (
+    PairViews,
+    Projected,
+    Step,
+    feature_std,
+    full_precision,
+    gather_with_gradient,
+    pair_views,
+)
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -33,17 +40,15 @@ class BarlowTwins(nn.Module):
             description="weight of the off-diagonal elements (the paper's lambda)",
         )
 
-    def __init__(
-        self, encoder: nn.Module, *, dim: int, hidden: int, redundancy: float, **views: Any
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import BarlowTwinsLoss
         from lightly.models.modules.heads import BarlowTwinsProjectionHead
 
-        head = BarlowTwinsProjectionHead(encoder.num_features, hidden, dim)
+        head = BarlowTwinsProjectionHead(encoder.num_features, config.hidden, config.dim)
         self.network = Projected(encoder, head)
-        self.loss = BarlowTwinsLoss(redundancy)
-        self.views = pair_views(**views)
+        self.loss = BarlowTwinsLoss(config.redundancy)
+        self.views = pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """The sum over the matrix, not scaled by its size."""

@@ -10,14 +10,15 @@ from torch import nn
 from dbtssl.api import (
     MomentumTeacher,
     PairViews,
+    Projected,
     Step,
+    cosine_momentum,
     feature_std,
+    full_precision,
     one_vector,
     pair_views,
     sync_batchnorm,
 )
-from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.schedules import cosine_momentum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,18 +43,15 @@ class BYOL(nn.Module):
             default=0.996, ge=0, le=1, description="of the target, at first; a cosine to 1"
         )
 
-    def __init__(
-        self, encoder: nn.Module, *, dim: int, hidden: int, momentum: float, **views: Any
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import NegativeCosineSimilarity
 
-        self.online = Projected(encoder, _mlp(encoder.num_features, hidden, dim))
+        self.online = Projected(encoder, _mlp(encoder.num_features, config.hidden, config.dim))
         self.target = MomentumTeacher(self.online)
-        self.predictor = sync_batchnorm(_mlp(dim, hidden, dim))
+        self.predictor = sync_batchnorm(_mlp(config.dim, config.hidden, config.dim))
         self.negative_cosine = NegativeCosineSimilarity()
-        self.momentum = momentum
-        self.views, self.dim = pair_views(**views), dim
+        self.config, self.views = config, pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """The squared distance of unit vectors (equation 2), from 0 to 4 in each direction."""
@@ -65,11 +63,11 @@ class BYOL(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Move the target."""
-        self.target.update(self.online, cosine_momentum(self.momentum, progress))
+        self.target.update(self.online, cosine_momentum(self.config.momentum, progress))
 
     def collapsed(self, means: Mapping[str, float]) -> str:
         """Whether the projections are one vector, in one sentence; empty if not."""
-        return one_vector(means["feature_std"], self.dim)
+        return one_vector(means["feature_std"], self.config.dim)
 
     def encoder(self) -> nn.Module:
         """The online encoder without the heads."""

@@ -8,7 +8,7 @@ is not used: it is missing from checkpoints.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
@@ -16,12 +16,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from dbtssl.api import (
+    ExcludedKeys,
     MomentumTeacher,
     PairViews,
     Queue,
     Step,
+    add_keys,
     feature_std,
-    gather,
+    full_precision,
+    info_nce,
+    own_keys,
     pair_views,
     place_width,
     places_and_pooled,
@@ -29,7 +33,6 @@ from dbtssl.api import (
     split_batchnorm,
     unshuffle,
 )
-from dbtssl_lightly_zoo.projected import full_precision
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -58,67 +61,47 @@ class DenseCL(nn.Module):
         splits: int = Field(
             default=4, ge=1, description="parts of a batch with batch statistics of their own"
         )
-        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: ExcludedKeys = Field(
             default="none",
             description="keys in the queues that are no negatives of a query: those of its own ...",
         )
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        *,
-        dim: int,
-        hidden: int,
-        temperature: float,
-        queue_size: int,
-        momentum: float,
-        dense_weight: float,
-        splits: int,
-        exclude_negatives: Literal["none", "volume", "breast", "patient"],
-        **views: Any,
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
-        self.views = pair_views(**views)
-        self.query = _Branches(encoder, hidden, dim, self.views[QUERY].crop.shape)
-        split_batchnorm(self.query, splits)
+        self.config, self.views = config, pair_views(config)
+        self.query = _Branches(encoder, config.hidden, config.dim, self.views[QUERY].crop.shape)
+        split_batchnorm(self.query, config.splits)
         self.key = MomentumTeacher(self.query)
-        self.images, self.places = Queue(queue_size, dim), Queue(queue_size, dim)
-        self.temperature, self.momentum = temperature, momentum
-        self.dense_weight, self.exclude_negatives = dense_weight, exclude_negatives
+        self.images = Queue(config.queue_size, config.dim)
+        self.places = Queue(config.queue_size, config.dim)
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of both losses (equation 3); then the queues take the keys in."""
         from lightly.models.utils import select_most_similar
 
+        c = self.config
         found, places, image, _ = self.query(batch.views[QUERY])
         with torch.no_grad():
             mixed, order = shuffle(batch.views[KEY])
             key_found, key_places, key, pooled = (unshuffle(x, order) for x in self.key(mixed))
-        own = None if self.exclude_negatives == "none" else self._own(batch)
+        own = own_keys(self.images, batch, QUERY, c.exclude_negatives)
         with full_precision(image):  # bf16 would match other places, where cosines are near-equal
             matched = select_most_similar(found, key_found, key_places)  # B x N x D
-            whole = contrast(image[:, None], key[:, None], self.images.keys, self.temperature, own)
-            dense = contrast(places, matched, self.places.keys, self.temperature, own)
-        ids = [gather(getattr(batch, name)[KEY]) for name in ("volume", "breast", "patient")]
-        self.images.enqueue(gather(key), *ids)
-        self.places.enqueue(gather(pooled), *ids)
-        loss = (1.0 - self.dense_weight) * whole + self.dense_weight * dense
+            whole = info_nce(image, key, self.images.keys, c.temperature, own)
+            dense = info_nce(places, matched, self.places.keys, c.temperature, own)
+        add_keys(self.images, key, batch, KEY)
+        add_keys(self.places, pooled, batch, KEY)
+        loss = (1.0 - c.dense_weight) * whole + c.dense_weight * dense
         logs = {"image_loss": whole, "place_loss": dense, "feature_std": feature_std(image)}
         return Step(loss, {name: value.detach() for name, value in logs.items()})
 
     def after_step(self, progress: float) -> None:
         """Move the key encoder, by a constant momentum."""
-        self.key.update(self.query, self.momentum)
+        self.key.update(self.query, self.config.momentum)
 
     def encoder(self) -> nn.Module:
         """A copy of the query encoder, without the heads; its batch normalisation is whole again."""
         return split_batchnorm(deepcopy(self.query.encoder), 1)
-
-    def _own(self, batch: Batch) -> torch.Tensor:
-        """Which keys of the queues come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.images, self.exclude_negatives)
-        mine: torch.Tensor = getattr(batch, self.exclude_negatives)[QUERY]
-        return mine[:, None] == ids[None]
 
 
 class _Branches(nn.Module):
@@ -148,23 +131,3 @@ class _Branches(nn.Module):
             places, image = self.place(found), self.image(pooled)
             units = (F.normalize(x, dim=-1) for x in (places, image, places.mean(dim=1)))
             return found.detach(), *units
-
-
-def contrast(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    queue: torch.Tensor,
-    temperature: float,
-    own: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """InfoNCE of each place against the queue, averaged over places and images (equations 1 and 2); a scalar.
-
-    ``q`` and ``k`` are ``(B, N, D)``, ``queue`` is ``(K, D)``, all of unit length; where ``own`` ``(B, K)`` is true the
-    key is no negative.
-    """
-    positive = (q * k).sum(dim=2, keepdim=True)  # B x N x 1
-    negative = q @ queue.clone().T  # B x N x K; the queue changes before the backward pass
-    if own is not None:
-        negative = negative.masked_fill(own[:, None], -torch.inf)
-    logits = torch.cat([positive, negative], dim=2).flatten(0, 1) / temperature
-    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=q.device))

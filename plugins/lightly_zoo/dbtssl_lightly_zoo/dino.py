@@ -5,7 +5,6 @@ After facebookresearch/dino, `main_dino.py`.
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,17 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, feature_std
-from dbtssl_lightly_zoo.projected import Projected, full_precision
-from dbtssl_lightly_zoo.schedules import cosine_momentum
+from dbtssl.api import (
+    MomentumTeacher,
+    Projected,
+    Step,
+    cosine_momentum,
+    feature_std,
+    full_precision,
+    prototype_head,
+    softmax_entropy,
+    warmed_up,
+)
 from dbtssl_lightly_zoo.views import MultiCropConfig, by_size, check_sizes, multi_crop
 
 if TYPE_CHECKING:
@@ -66,36 +73,26 @@ class DINO(nn.Module):
             default=0.996, ge=0, le=1, description="of the teacher, at first; a cosine to 1"
         )
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        *,
-        dim: int,
-        hidden: int,
-        bottleneck: int,
-        batch_norm: bool,
-        norm_last_layer: bool,
-        freeze_last_layer: float,
-        student_temp: float,
-        teacher_temp: float,
-        warmup_teacher_temp: float,
-        warmup: float,
-        center_momentum: float,
-        momentum: float,
-        **views: Any,
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import DINOLoss
 
-        self.views = multi_crop(**views)
+        self.config = c = config
+        self.views = multi_crop(c)
         check_sizes(encoder, self.views)
-        head = _head(encoder.num_features, hidden, bottleneck, dim, batch_norm, norm_last_layer)
+        width: Any = encoder.num_features
+        head = prototype_head(
+            width,
+            c.hidden,
+            c.bottleneck,
+            c.dim,
+            batch_norm=c.batch_norm,
+            norm_last_layer=c.norm_last_layer,
+        )
         self.student = Projected(encoder, head)
         self.teacher = MomentumTeacher(self.student)
-        self.loss = DINOLoss(dim, student_temp=student_temp, center_momentum=center_momentum)
-        self.teacher_temp, self.warmup_teacher_temp = teacher_temp, warmup_teacher_temp
-        self.warmup, self.momentum = warmup, momentum
-        self.freeze_last_layer, self.progress = freeze_last_layer, 0.0
+        self.loss = DINOLoss(c.dim, student_temp=c.student_temp, center_momentum=c.center_momentum)
+        self.progress = 0.0
 
     def forward(self, batch: Batch) -> Step:
         """Cross-entropy of every student view with each global view of the teacher but itself (equation 3)."""
@@ -105,26 +102,24 @@ class DINO(nn.Module):
         with full_precision(student[0]):
             targets = (torch.stack(teacher) - self.loss.center) / temperature
             loss = self.loss(teacher, student, teacher_temp=temperature)
-        logs = {"teacher_entropy": entropy(targets), "feature_std": feature_std(student[0])}
+        logs = {"teacher_entropy": softmax_entropy(targets), "feature_std": feature_std(student[0])}
         return Step(loss, logs)
 
     def before_step(self) -> None:
         """Leave the last layer out of the optimiser's step while it is frozen (`cancel_gradients_last_layer`)."""
-        if self.progress < self.freeze_last_layer:
+        if self.progress < self.config.freeze_last_layer:
             for parameter in self.student.head.last_layer.parameters():  # type: ignore[union-attr]
                 parameter.grad = None
 
     def after_step(self, progress: float) -> None:
         """Move the teacher; the temperature of the next step follows ``progress``."""
         self.progress = progress
-        self.teacher.update(self.student, cosine_momentum(self.momentum, progress))
+        self.teacher.update(self.student, cosine_momentum(self.config.momentum, progress))
 
     def temperature_at(self, progress: float) -> float:
         """The teacher's temperature; ``progress`` runs from 0 to 1."""
-        if progress >= self.warmup:
-            return self.teacher_temp
-        risen = (self.teacher_temp - self.warmup_teacher_temp) * progress / self.warmup
-        return self.warmup_teacher_temp + risen
+        c = self.config
+        return warmed_up(c.warmup_teacher_temp, c.teacher_temp, c.warmup, progress)
 
     def encoder(self) -> nn.Module:
         """A trainable copy of the teacher's encoder, which the paper evaluates."""
@@ -138,23 +133,3 @@ class DINO(nn.Module):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Go on from `get_extra_state`."""
         self.progress = float(state)
-
-
-@torch.no_grad()
-def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Mean entropy of the distributions ``softmax(logits)`` over the last axis, in nats: 0 if each is one outcome."""
-    log_p = logits.log_softmax(dim=-1)
-    return -(log_p.exp() * log_p).sum(dim=-1).mean()
-
-
-def _head(
-    width: Any, hidden: int, bottleneck: int, dim: int, batch_norm: bool, norm_last_layer: bool
-) -> Any:
-    """lightly's head; made without gradients its weight-normalised layer can be copied into a teacher."""
-    from lightly.models.modules.heads import DINOProjectionHead
-
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*weight_norm", FutureWarning)
-        return DINOProjectionHead(
-            width, hidden, bottleneck, dim, batch_norm, norm_last_layer=norm_last_layer
-        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PluginError, Shares, Step, feature_std
-from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl.api import PluginError, Projected, Shares, Step, feature_std, full_precision
 from dbtssl_lightly_zoo.views import MultiCropConfig, by_size, check_sizes, multi_crop
 
 if TYPE_CHECKING:
@@ -48,18 +47,7 @@ class LeJEPA(nn.Module):
         knots: int = Field(default=17, ge=2, description="points of the integration grid")
         t_max: float = Field(default=3.0, gt=0, description="highest frequency of the grid")
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        *,
-        dim: int,
-        hidden: int,
-        sigreg: float,
-        projections: int,
-        knots: int,
-        t_max: float,
-        **views: Any,
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         try:
             from lightly.loss import SIGReg
@@ -70,15 +58,18 @@ class LeJEPA(nn.Module):
             ) from None
         from lightly.models.modules.heads import BarlowTwinsProjectionHead
 
-        self.views = multi_crop(**views)
+        self.views = multi_crop(config)
         check_sizes(encoder, self.views)
         # three layers with batch normalisation, as lightly's LeJEPA head, which is newer than SIGReg
-        head = BarlowTwinsProjectionHead(encoder.num_features, hidden, dim)
+        head = BarlowTwinsProjectionHead(encoder.num_features, config.hidden, config.dim)
         self.network = Projected(encoder, head)
         self.regularizer = SIGReg(
-            knots=knots, t_max=t_max, num_vectors=projections, gather_distributed=True
+            knots=config.knots,
+            t_max=config.t_max,
+            num_vectors=config.projections,
+            gather_distributed=True,
         )
-        self.sigreg = sigreg
+        self.sigreg = config.sigreg
 
     def forward(self, batch: Batch) -> Step:
         """``lambda SIGReg + (1 - lambda) invariance``; the directions are drawn from torch's global generator."""

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbtssl_moco.method import DBT_VIEWS
-
-from dbtssl.api import Method
+from dbtssl.api import DBT_VIEWS, Method
 
 MULTI_CROP = DBT_VIEWS | {"local_size": 192}  # 96 of 224 pixels in the papers, 192 of 448 here
 

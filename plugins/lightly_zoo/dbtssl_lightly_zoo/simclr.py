@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PairViews, Step, feature_std, pair_views
-from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl.api import PairViews, Projected, Step, feature_std, full_precision, pair_views
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -28,17 +27,15 @@ class SimCLR(nn.Module):
         hidden: int = Field(default=2048, ge=1, description="width of the projection head")
         temperature: float = Field(default=0.1, ge=1e-4, description="divisor of the cosines")
 
-    def __init__(
-        self, encoder: nn.Module, *, dim: int, hidden: int, temperature: float, **views: Any
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import NTXentLoss
         from lightly.models.modules.heads import SimCLRProjectionHead
 
-        head = SimCLRProjectionHead(encoder.num_features, hidden, dim)
+        head = SimCLRProjectionHead(encoder.num_features, config.hidden, config.dim)
         self.network = Projected(encoder, head)
-        self.loss = NTXentLoss(temperature, gather_distributed=True)
-        self.views = pair_views(**views)
+        self.loss = NTXentLoss(config.temperature, gather_distributed=True)
+        self.views = pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """Both views go through the network as one batch, as in the authors' code."""

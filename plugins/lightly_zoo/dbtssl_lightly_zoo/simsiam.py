@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PairViews, Step, feature_std, one_vector, pair_views, sync_batchnorm
-from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl.api import (
+    PairViews,
+    Projected,
+    Step,
+    feature_std,
+    full_precision,
+    one_vector,
+    pair_views,
+    sync_batchnorm,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,18 +37,18 @@ class SimSiam(nn.Module):
         hidden: int = Field(default=2048, ge=1, description="width of the projector")
         bottleneck: int = Field(default=512, ge=1, description="width of the predictor")
 
-    def __init__(
-        self, encoder: nn.Module, *, dim: int, hidden: int, bottleneck: int, **views: Any
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import NegativeCosineSimilarity
         from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
 
-        head = SimSiamProjectionHead(encoder.num_features, hidden, dim)
+        head = SimSiamProjectionHead(encoder.num_features, config.hidden, config.dim)
         self.network = Projected(encoder, head)
-        self.predictor = sync_batchnorm(SimSiamPredictionHead(dim, bottleneck, dim))
+        self.predictor = sync_batchnorm(
+            SimSiamPredictionHead(config.dim, config.bottleneck, config.dim)
+        )
         self.loss = NegativeCosineSimilarity()
-        self.views, self.dim = pair_views(**views), dim
+        self.config, self.views = config, pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """The mean of both directions (equation 4), from -1 to 1."""
@@ -55,7 +63,7 @@ class SimSiam(nn.Module):
 
     def collapsed(self, means: Mapping[str, float]) -> str:
         """Whether the projections are one vector, in one sentence; empty if not."""
-        return one_vector(means["feature_std"], self.dim)
+        return one_vector(means["feature_std"], self.config.dim)
 
     def encoder(self) -> nn.Module:
         """The encoder without the heads."""

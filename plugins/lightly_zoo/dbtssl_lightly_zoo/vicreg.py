@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from torch import nn
 
-from dbtssl.api import PairViews, Step, feature_std, pair_views
-from dbtssl_lightly_zoo.projected import Projected, full_precision
+from dbtssl.api import PairViews, Projected, Step, feature_std, full_precision, pair_views
 
 if TYPE_CHECKING:
     from dbtssl.api import Batch
@@ -26,25 +25,17 @@ class VICReg(nn.Module):
         variance: float = Field(default=25.0, ge=0, description="weight of the hinge on the spread")
         covariance: float = Field(default=1.0, ge=0, description="weight of the covariances")
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        *,
-        dim: int,
-        hidden: int,
-        invariance: float,
-        variance: float,
-        covariance: float,
-        **views: Any,
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.loss import VICRegLoss
         from lightly.models.modules.heads import VICRegProjectionHead
 
-        head = VICRegProjectionHead(encoder.num_features, hidden, dim)
+        head = VICRegProjectionHead(encoder.num_features, config.hidden, config.dim)
         self.network = Projected(encoder, head)
-        self.loss = VICRegLoss(invariance, variance, covariance, gather_distributed=True)
-        self.views = pair_views(**views)
+        self.loss = VICRegLoss(
+            config.invariance, config.variance, config.covariance, gather_distributed=True
+        )
+        self.views = pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """The weighted sum of the three terms (equation 6)."""

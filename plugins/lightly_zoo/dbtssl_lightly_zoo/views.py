@@ -6,8 +6,9 @@ have besides is left out: solarisation (BYOL, Barlow Twins, VICReg, DINO) would 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
@@ -36,17 +37,14 @@ class MultiCropConfig(PairViews):
     )
 
 
-def multi_crop(
-    *, local_views: int, local_size: int, local_scale: tuple[float, float], **fields: Any
-) -> tuple[ViewSpec, ...]:
-    """Views 0 and 1 are the global ones of `pair_views`, the others local, from the fields of `MultiCropConfig`."""
-    (local,) = {
-        view.crop
-        for view in pair_views(**(fields | {"crop_size": local_size, "crop_scale": local_scale}))
-    }
-    whole = pair_views(**fields)
+def multi_crop(config: MultiCropConfig) -> tuple[ViewSpec, ...]:
+    """Views 0 and 1 are the global ones of `pair_views`, the others local."""
+    whole = pair_views(config)
+    local = replace(whole[0].crop, size=config.local_size, scale=config.local_scale)
     sources: tuple[Literal["anchor", "positive"], ...] = ("anchor", "positive")
-    small = (ViewSpec(sources[i % 2], local, whole[0].photometry) for i in range(local_views))
+    small = (
+        ViewSpec(sources[i % 2], local, whole[0].photometry) for i in range(config.local_views)
+    )
     return (*whole, *small)
 
 

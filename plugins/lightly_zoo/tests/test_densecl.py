@@ -4,36 +4,20 @@ import copy
 
 import pytest
 import torch
-from dbtssl_lightly_zoo.densecl import contrast
-from lightly.loss import NTXentLoss
 from torch import nn
 from torch.nn import functional as F
 
-from dbtssl.api import ConfigError, create_encoder, place_width, places_and_pooled
+from dbtssl.api import (
+    ConfigError,
+    create_encoder,
+    own_keys,
+    place_width,
+    places_and_pooled,
+)
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.toy_objective import ToyEncoder, toy_batch
 
 from .conftest import build
-
-
-def unit(*shape, seed=0):
-    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
-
-
-def test_contrast_is_lightlys_info_nce_over_all_places():
-    q, k, bank = unit(4, 3, 5, seed=1), unit(4, 3, 5, seed=2), unit(20, 5, seed=3)
-    theirs = NTXentLoss(0.2, memory_bank_size=(20, 5))
-    theirs.memory_bank.bank = bank
-    expected = theirs(q.flatten(0, 1), k.flatten(0, 1))
-    torch.testing.assert_close(contrast(q, k, bank, 0.2), expected)
-
-
-def test_an_excluded_key_is_as_if_it_were_not_there():
-    q, k, bank = unit(4, 3, 5, seed=1), unit(4, 3, 5, seed=2), unit(6, 5, seed=3)
-    own = torch.zeros(4, 6, dtype=torch.bool)
-    own[:, 1] = own[:, 4] = True
-    fewer = contrast(q, k, bank[[0, 2, 3, 5]], 0.2)
-    torch.testing.assert_close(contrast(q, k, bank, 0.2, own), fewer)
 
 
 def test_a_step_by_hand():
@@ -84,7 +68,7 @@ def test_own_keys_can_be_left_out():
     data = toy_batch(plain)
     torch.testing.assert_close(plain(data).loss, careful(data).loss)  # the queues are nobody's
     assert careful(data).loss < plain(data).loss
-    assert careful._own(data)[:, :8].sum(dim=1).tolist() == [4] * 8
+    assert own_keys(careful.images, data, 0, "patient")[:, :8].sum(dim=1).tolist() == [4] * 8
 
 
 def test_the_kept_encoder_is_whole_and_keys_get_no_gradient():

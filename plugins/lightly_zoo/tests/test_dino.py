@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import pytest
 import torch
-from dbtssl_lightly_zoo.dino import entropy
-from dbtssl_lightly_zoo.schedules import cosine_momentum
 from lightly.loss import DINOLoss
 
 from dbtssl.api import ConfigError, create_encoder
@@ -107,12 +104,6 @@ def test_the_temperature_of_a_step_follows_the_progress():
     assert not torch.equal(cold(toy_batch(cold)).loss, warm(toy_batch(warm)).loss)
 
 
-def test_momentum_is_a_cosine_to_one():
-    found = [cosine_momentum(0.996, p) for p in (0.0, 0.25, 0.5, 1.0)]
-    quarter = 1 - 0.004 * (1 + math.sqrt(0.5)) / 2
-    assert found == pytest.approx([0.996, quarter, 0.998, 1.0], abs=1e-12)
-
-
 def test_prototypes_are_frozen_at_first(slices, tmp_path):
     """No step and no decay while the share lasts, and both after it; AdamW moves what it has a gradient for."""
     config = PretrainConfig(
@@ -163,11 +154,6 @@ def test_progress_is_in_the_state():
     assert other.progress == 0.2
     data = toy_batch(objective, seed=3)
     assert torch.equal(objective(data).loss, other(data).loss)
-
-
-def test_entropy_on_worked_numbers():
-    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1e3, 0.0, 0.0, 0.0]])
-    assert entropy(logits).item() == pytest.approx(math.log(4) / 2)
 
 
 def test_a_transformer_of_one_size_is_refused():

@@ -23,7 +23,6 @@ PLAN = {"epochs": 5, "batch_size": 8, "slices_per_volume": 4, "lr": 0.01, "optim
 
 def train(name, slices, folder, sampler="same-slice", seed=0, kill_at=None, **plan):
     objective = build(name, seed)
-    pairs = registry().load("sampler", sampler)
     calls = []
 
     def count(*_):
@@ -33,7 +32,7 @@ def train(name, slices, folder, sampler="same-slice", seed=0, kill_at=None, **pl
 
     objective.register_forward_pre_hook(count)
     config = PretrainConfig(**(PLAN | plan))
-    positives = registry().build("sampler", sampler, pairs.Config().model_dump())
+    positives = registry().build("sampler", sampler, {})
     run = {"seed": 3, "folder": folder, "accelerator": "cpu"}
     result = pretrain(objective, positives, slices, config, **run)
     return objective, result, len(calls)

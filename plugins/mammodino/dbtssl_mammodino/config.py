@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dbtssl.api import Config, Crop, Method, Photometry, PositiveRange, Shares, SigmaRange, ViewSpec
+from dbtssl.api import (
+    Config,
+    Crop,
+    ExcludedKeys,
+    Method,
+    Photometry,
+    PositiveRange,
+    Shares,
+    SigmaRange,
+    ViewSpec,
+)
 
 Side = Annotated[int, Field(ge=8)]
 
@@ -38,7 +48,7 @@ class MammoDINOConfig(Config):
         default=0.2, gt=0, description="contrastive: divisor of the cosines (MoCo v2)"
     )
     queue_size: int = Field(default=8192, ge=1, description="contrastive: keys kept (ours)")
-    exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
+    exclude_negatives: ExcludedKeys = Field(
         default="patient",
         description="contrastive: keys that are no negatives of a query: those of its own ... (ours)",
     )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from dbtssl_lightly_zoo.projected import full_precision
-from dbtssl_moco.objective import info_nce
 from torch import nn
 from torch.nn import functional as F
 
-from dbtssl.api import Queue, gather, world_size
+from dbtssl.api import Queue, add_keys, full_precision, gather, info_nce, own_keys, world_size
 from dbtssl_mammodino.config import CROSS
 
 if TYPE_CHECKING:
-    from dbtssl.api import Batch
+    from dbtssl.api import Batch, ExcludedKeys
 
 
 def cross_entropy(
@@ -116,7 +114,7 @@ class Contrast(nn.Module):
         dim: int,
         queue_size: int,
         temperature: float,
-        exclude: Literal["none", "volume", "breast", "patient"],
+        exclude: ExcludedKeys,
     ) -> None:
         super().__init__()
         self.queue = Queue(queue_size, dim)
@@ -125,14 +123,9 @@ class Contrast(nn.Module):
     def forward(self, query: torch.Tensor, key: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss of projections ``(B, D)`` of anchors and positives; then the queue takes all devices' keys in."""
         q, k = F.normalize(query, dim=1), F.normalize(key, dim=1)
-        stale = None
-        if self.exclude != "none":
-            mine: tuple[torch.Tensor, ...] = getattr(batch, self.exclude)
-            theirs: torch.Tensor = getattr(self.queue, self.exclude)
-            stale = mine[ANCHOR][:, None] == theirs[None]
-        loss = info_nce(q, k, self.queue.keys.clone(), self.temperature, stale)
-        ids = (gather(getattr(batch, name)[CROSS]) for name in ("volume", "breast", "patient"))
-        self.queue.enqueue(gather(k), *ids)
+        own = own_keys(self.queue, batch, ANCHOR, self.exclude)
+        loss = info_nce(q, k, self.queue.keys, self.temperature, own)
+        add_keys(self.queue, k, batch, CROSS)
         return loss
 
 

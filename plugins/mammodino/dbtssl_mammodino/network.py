@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from dbtssl_lightly_zoo.projected import full_precision
 from torch import nn
 
-from dbtssl.api import ConfigError
+from dbtssl.api import ConfigError, full_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,21 +53,6 @@ class Network(nn.Module):
         with full_precision(features):
             out: torch.Tensor = self.heads[head](features)
             return out
-
-
-def prototype_head(
-    width: int, hidden: int, bottleneck: int, prototypes: int, norm_last_layer: bool
-) -> nn.Module:
-    """DINO's head, lightly's: three layers, a unit bottleneck, weight-normalised prototypes."""
-    from lightly.models.modules.heads import DINOProjectionHead
-
-    # made without gradients, the weight-normalised layer can be copied into a teacher
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*weight_norm", FutureWarning)
-        head: nn.Module = DINOProjectionHead(
-            width, hidden, bottleneck, prototypes, norm_last_layer=norm_last_layer
-        )
-    return head
 
 
 def contrast_head(width: int, dim: int) -> nn.Module:

@@ -13,12 +13,20 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from dbtssl_lightly_zoo.dino import entropy
-from dbtssl_lightly_zoo.projected import full_precision
-from dbtssl_lightly_zoo.schedules import cosine_momentum
 from torch import nn
 
-from dbtssl.api import MomentumTeacher, Step, config_of, feature_std, one_vector, rankme
+from dbtssl.api import (
+    MomentumTeacher,
+    Step,
+    cosine_momentum,
+    feature_std,
+    full_precision,
+    one_vector,
+    prototype_head,
+    rankme,
+    softmax_entropy,
+    warmed_up,
+)
 from dbtssl_mammodino.config import CROSS, GLOBAL, MammoDINOConfig, make_views
 from dbtssl_mammodino.losses import (
     Center,
@@ -38,7 +46,6 @@ from dbtssl_mammodino.network import (
     contrast_head,
     patch_size,
     prepare,
-    prototype_head,
 )
 
 if TYPE_CHECKING:
@@ -61,20 +68,22 @@ class MammoDINO(nn.Module):
 
     Config = MammoDINOConfig
 
-    def __init__(self, encoder: nn.Module, **config: Any) -> None:
+    def __init__(self, encoder: nn.Module, config: MammoDINOConfig) -> None:
         super().__init__()
         from lightly.loss import DINOLoss
 
-        self.config = c = config_of(self.Config, config)
+        self.config = c = config
         self.views = make_views(c)
         vit = prepare(encoder)
         check_shapes(vit, self.views)
         self.patches = c.ibot_weight > 0 or c.cross_slice == "dense"
         width, shape = vit.num_features, (c.hidden, c.bottleneck)
-        heads = {"image": prototype_head(width, *shape, c.prototypes, c.norm_last_layer)}
+        heads = {
+            "image": prototype_head(width, *shape, c.prototypes, norm_last_layer=c.norm_last_layer)
+        }
         if self.patches:
             wide = (*shape, c.patch_prototypes)
-            heads["patch"] = prototype_head(vit.embed_dim, *wide, c.norm_last_layer)
+            heads["patch"] = prototype_head(vit.embed_dim, *wide, norm_last_layer=c.norm_last_layer)
         if c.cross_slice == "contrastive":
             heads["contrast"] = contrast_head(width, c.contrast_dim)
             self.contrast = Contrast(
@@ -140,7 +149,7 @@ class MammoDINO(nn.Module):
         logs = {
             **{name: term.detach() for name, term in terms.items()},
             "masked": torch.cat(masks[:GLOBAL]).sum() / seen.clamp_min(1),
-            "teacher_entropy": entropy(expected),
+            "teacher_entropy": softmax_entropy(expected),
             "teacher_information": information(expected),
             "feature_std": feature_std(teacher.image[:n]),
             "rankme": rankme(teacher.image[:n]),
@@ -155,11 +164,7 @@ class MammoDINO(nn.Module):
     def temperature_at(self, progress: float) -> float:
         """The teacher's temperature; ``progress`` runs from 0 to 1."""
         c = self.config
-        if progress >= c.warmup:
-            return c.teacher_temp
-        return c.warmup_teacher_temp + (c.teacher_temp - c.warmup_teacher_temp) * (
-            progress / c.warmup
-        )
+        return warmed_up(c.warmup_teacher_temp, c.teacher_temp, c.warmup, progress)
 
     def collapsed(self, means: Mapping[str, float]) -> str:
         """What has collapsed by the epoch's means, in one sentence; the first tenth of the training is not judged."""

@@ -30,12 +30,12 @@ class AdjacentSlices:
             default=4, ge=1, description="slices that adjacent reaches to both sides"
         )
 
-    def __init__(self, *, reach: int) -> None:
-        self.reach = reach
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``."""
-        near = neighbours(anchor, self.reach, cohort)
+        near = neighbours(anchor, self.config.reach, cohort)
         if len(near) == 1:
             return anchor
         z = int(rng.integers(near.start, near.stop - 1))

@@ -19,7 +19,6 @@ PROGRESS = (0.0, 0.1, 0.2, 0.3)
 
 def train(variant, slices, folder, sampler="adjacent-slices", seed=0, kill_at=None, **plan):
     objective = build(seed, cross_slice=variant, crop_size=(20, 12))
-    pairs = registry().load("sampler", sampler)
     calls = []
 
     def count(*_):
@@ -29,7 +28,7 @@ def train(variant, slices, folder, sampler="adjacent-slices", seed=0, kill_at=No
 
     objective.register_forward_pre_hook(count)
     config = PretrainConfig(**(PLAN | plan))
-    positives = registry().build("sampler", sampler, pairs.Config().model_dump())
+    positives = registry().build("sampler", sampler, {})
     run = {"seed": 3, "folder": folder, "accelerator": "cpu"}
     result = pretrain(objective, positives, slices, config, **run)
     return objective, result, len(calls)

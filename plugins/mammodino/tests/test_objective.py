@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dbtssl_moco.objective import info_nce
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 from torch.nn import functional as F
 
-from dbtssl.api import rankme
+from dbtssl.api import info_nce, rankme
 
 from .conftest import VARIANTS, batch, build
 

@@ -19,7 +19,7 @@ COHORT = Cohort(
 
 
 def draw(anchor, reach=4, n=N):
-    sampler, rng = AdjacentSlices(reach=reach), np.random.default_rng(0)
+    sampler, rng = AdjacentSlices(AdjacentSlices.Config(reach=reach)), np.random.default_rng(0)
     return [sampler.positive(anchor, COHORT, rng) for _ in range(n)]
 
 
@@ -46,7 +46,9 @@ def test_of_two_slices_the_other_is_drawn():
 
 def test_the_only_slice_of_a_volume_is_its_own_partner_and_told_of():
     assert set(draw(SliceRef(2, 0), n=50)) == {SliceRef(2, 0)}
-    found = [AdjacentSlices(reach=4).has_partner(at, COHORT) for at in range(3)]
+    found = [
+        AdjacentSlices(AdjacentSlices.Config(reach=4)).has_partner(at, COHORT) for at in range(3)
+    ]
     assert found == [True, True, False]
 
 

@@ -16,14 +16,17 @@ steps of 0.1 at epochs 12 and 18. Its ResNet-18 with ImageNet weights is for the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dbtssl_moco.method import AS_RELEASED, DBT_VIEWS, MOCOV2, PRETRAIN, RELEASED_SCHEDULE
-
-from dbtssl.api import Method, Reported
-
-if TYPE_CHECKING:
-    from dbtssl.api import Level
+from dbtssl.api import (
+    DBT_VIEWS,
+    MOCO_AS_RELEASED,
+    MOCO_PUBLISHED,
+    MOCO_RELEASED_SCHEDULE,
+    MOCO_SCHEDULE,
+    Method,
+    sift_dbt_row,
+)
 
 SIFT_DBT = (
     "Du, Hooley, Lewin, Dvornek: SIFT-DBT: Self-supervised Initialization and Fine-Tuning for Imbalanced "
@@ -56,40 +59,26 @@ MEDAUG_PRETRAIN: dict[str, Any] = {
 }
 
 
-def _row(level: Level, *percent: float) -> Reported:
-    """A row of table 1 (slices, a subset of the test set) or table 3 (volumes, all of it); ResNet-50, one patch."""
-    names = ("auc", "npv", "nr", "ar", "sp@87", "sp@80")
-    return Reported(
-        level=level,
-        backbone="resnet50",
-        patches=1,
-        values=dict(zip(names, percent, strict=True)),
-        protocol="as-published",
-        evaluation_set="bcs-dbt-sift-test-sub5" if level == "slice" else "bcs-dbt-sift-test-full",
-        source="SIFT-DBT, table 1" if level == "slice" else "SIFT-DBT, table 3",
-    )
-
-
 INTER_SLICE = Method(
     summary="MoCo v2 on near slices of one volume, a baseline of SIFT-DBT",
     objective="moco-v2",
     sampler="inter-slice",
     objective_config=DBT_VIEWS,
     sampler_config={"reach": 4},
-    pretrain=PRETRAIN,
+    pretrain=MOCO_SCHEDULE,
     presets={
-        "mocov2": {"objective": MOCOV2},
+        "mocov2": {"objective": MOCO_PUBLISHED},
         "as-released": {
-            "objective": AS_RELEASED,
+            "objective": MOCO_AS_RELEASED,
             "sampler": {"half_open": True},
-            "pretrain": RELEASED_SCHEDULE,
+            "pretrain": MOCO_RELEASED_SCHEDULE,
         },
     },
     paper=SIFT_DBT,
     reference="XYPB/SIFT_DBT at bcc16a5b (--inter-slice)",
     reported=(
-        _row("slice", 88.67, 99.84, 87.42, 74.69, 77.29, 84.38),
-        _row("volume", 77.23, 99.73, 48.66, 87.18, 55.22, 58.86),
+        sift_dbt_row(1, 88.67, 99.84, 87.42, 74.69, 77.29, 84.38),
+        sift_dbt_row(3, 77.23, 99.73, 48.66, 87.18, 55.22, 58.86),
     ),
 )
 
@@ -99,18 +88,18 @@ MEDAUG = Method(
     sampler="medaug",
     objective_config=DBT_VIEWS,
     sampler_config={"study": "same", "itself": False, "p_partner": 0.5, "reach": 4},
-    pretrain=PRETRAIN,
+    pretrain=MOCO_SCHEDULE,
     presets={
-        "mocov2": {"objective": MOCOV2},
+        "mocov2": {"objective": MOCO_PUBLISHED},
         "as-released": {
-            "objective": AS_RELEASED,
+            "objective": MOCO_AS_RELEASED,
             "sampler": {"half_open": True},
-            "pretrain": RELEASED_SCHEDULE,
+            "pretrain": MOCO_RELEASED_SCHEDULE,
         },
         "as-released-patient": {
-            "objective": AS_RELEASED,
+            "objective": MOCO_AS_RELEASED,
             "sampler": {"half_open": True, "study": "any"},
-            "pretrain": RELEASED_SCHEDULE,
+            "pretrain": MOCO_RELEASED_SCHEDULE,
         },
         "medaug": {
             "objective": MEDAUG_OBJECTIVE,
@@ -121,7 +110,7 @@ MEDAUG = Method(
     paper=PAPER,
     reference="stanfordmlgroup/MedAug at 0db9cd9c; as a baseline, XYPB/SIFT_DBT at bcc16a5b",
     reported=(
-        _row("slice", 86.89, 99.86, 78.97, 79.37, 69.80, 78.68),
-        _row("volume", 63.95, 99.30, 60.47, 58.97, 24.87, 35.71),
+        sift_dbt_row(1, 86.89, 99.86, 78.97, 79.37, 69.80, 78.68),
+        sift_dbt_row(3, 63.95, 99.30, 60.47, 58.97, 24.87, 35.71),
     ),
 )

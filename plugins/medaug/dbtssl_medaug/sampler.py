@@ -38,13 +38,12 @@ class InterSlice:
             default=False, description="leave out the last slice above, as the released code does"
         )
 
-    def __init__(self, *, reach: int, half_open: bool) -> None:
-        self.reach, self.half_open = reach, half_open
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``."""
-        near = neighbours(anchor, self.reach, cohort, half_open=self.half_open)
-        return SliceRef(anchor.volume, int(rng.integers(near.start, near.stop)))
+        return near_slice(anchor, self.config.reach, self.config.half_open, cohort, rng)
 
 
 class MedAug:
@@ -89,25 +88,15 @@ class MedAug:
             description="leave out the last slice above, as SIFT-DBT's released code does",
         )
 
-    def __init__(
-        self,
-        *,
-        study: Rule,
-        side: Rule,
-        itself: bool,
-        p_partner: float,
-        reach: int,
-        half_open: bool,
-    ) -> None:
-        self.study, self.side, self.p_partner = study, side, p_partner
-        self.itself = itself and "different" not in (study, side)
-        self.near = InterSlice(reach=reach, half_open=half_open)
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.itself = config.itself and "different" not in (config.study, config.side)
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``."""
-        volumes = self.candidates(anchor.volume, cohort)
-        if not (rng.random() < self.p_partner and volumes):
-            return self.near.positive(anchor, cohort, rng)
+        c, volumes = self.config, self.candidates(anchor.volume, cohort)
+        if not (rng.random() < c.p_partner and volumes):
+            return near_slice(anchor, c.reach, c.half_open, cohort, rng)
         chosen = int(rng.integers(len(volumes) + self.itself))
         if chosen == len(volumes):
             return anchor
@@ -124,9 +113,17 @@ class MedAug:
             i
             for i in cohort.same_patient(volume)
             if i != volume
-            and _fits(self.study, cohort[i].study == own.study)
-            and _fits(self.side, cohort[i].side == own.side)
+            and _fits(self.config.study, cohort[i].study == own.study)
+            and _fits(self.config.side, cohort[i].side == own.side)
         )
+
+
+def near_slice(
+    anchor: SliceRef, reach: int, half_open: bool, cohort: Cohort, rng: Generator
+) -> SliceRef:
+    """A slice of the anchor's volume within ``reach``, each equally likely, the anchor included."""
+    near = neighbours(anchor, reach, cohort, half_open=half_open)
+    return SliceRef(anchor.volume, int(rng.integers(near.start, near.stop)))
 
 
 def _fits(rule: Rule, same: bool) -> bool:

@@ -42,14 +42,14 @@ def build(name, seed=0):
     moco = registry().load("objective", registry().load("method", name).objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return moco(create_encoder("cnn7", base_channels=2), **moco.Config(**SMALL).model_dump())
+        return moco(create_encoder("cnn7", base_channels=2), moco.Config(**SMALL))
 
 
 def sampler_of(name, preset="mocov2"):
     method = registry().load("method", name)
     cls = registry().load("sampler", method.sampler)
     fields = method.sampler_config | method.presets[preset].get("sampler", {})
-    return cls(**cls.Config(**fields).model_dump())
+    return cls(cls.Config(**fields))
 
 
 def train(name, slices, folder, preset="mocov2"):

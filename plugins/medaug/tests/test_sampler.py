@@ -56,7 +56,7 @@ PARTNERS = {
 
 
 def build(cls, **settings):
-    return cls(**cls.Config(**settings).model_dump())
+    return cls(cls.Config(**settings))
 
 
 def draw(cls, anchor: SliceRef, n: int = N, **settings: object) -> list[SliceRef]:
@@ -190,7 +190,7 @@ def crowd():
 
 @pytest.mark.parametrize("name", registry().names("sampler"))
 def test_no_sampler_ever_draws_another_patient_or_a_slice_that_is_not_there(crowd, name):
-    sampler = build(registry().load("sampler", name))
+    sampler = registry().build("sampler", name, {})
     rng = np.random.default_rng(1)
     for at, own in enumerate(crowd):
         for _ in range(10):

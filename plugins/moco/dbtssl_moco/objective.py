@@ -6,7 +6,6 @@ the turn to grey do nothing to one channel, and there are no channel means to su
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,13 +16,17 @@ from torch.nn import functional as F
 
 from dbtssl.api import (
     Batch,
+    ExcludedKeys,
     MomentumTeacher,
     PairViews,
     Queue,
     Step,
+    add_keys,
+    cosine_momentum,
     feature_std,
-    gather,
+    info_nce,
     one_vector,
+    own_keys,
     pair_views,
     shuffle,
     split_batchnorm,
@@ -31,7 +34,7 @@ from dbtssl.api import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 QUERY, KEY = 0, 1
 
@@ -68,45 +71,31 @@ class MoCoV2(nn.Module):
             ge=1,
             description="parts of a batch, over all devices, with batch statistics of their own (MoCo: one a GPU)",
         )
-        exclude_negatives: Literal["none", "volume", "breast", "patient"] = Field(
+        exclude_negatives: ExcludedKeys = Field(
             default="none",
             description="keys in the queue that are no negatives of a query: those of its own ...",
         )
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        *,
-        dim: int,
-        hidden: int | None,
-        temperature: float,
-        queue_size: int,
-        momentum: float,
-        momentum_schedule: Literal["constant", "cosine"],
-        splits: int,
-        exclude_negatives: Literal["none", "volume", "breast", "patient"],
-        **views: Any,
-    ) -> None:
+    def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         from lightly.models.modules.heads import MoCoProjectionHead  # loads timm and torchvision
 
+        self.config = config
         width: Any = encoder.num_features
-        head = MoCoProjectionHead(width, hidden or width, dim)
-        self.query = nn.Sequential(split_batchnorm(encoder, splits), head)
+        head = MoCoProjectionHead(width, config.hidden or width, config.dim)
+        self.query = nn.Sequential(split_batchnorm(encoder, config.splits), head)
         self.key = MomentumTeacher(self.query)
-        self.queue = Queue(queue_size, dim)
-        self.temperature, self.exclude_negatives = temperature, exclude_negatives
-        self.momentum, self.momentum_schedule = momentum, momentum_schedule
-        self.views = pair_views(**views)
+        self.queue = Queue(config.queue_size, config.dim)
+        self.views = pair_views(config)
 
     def forward(self, batch: Batch) -> Step:
         """InfoNCE of the queries against their keys and the queue, which then takes the keys in."""
+        c = self.config
         q = F.normalize(self.query(batch.views[QUERY]).float(), dim=1)  # B x D
         k = self._keys(batch.views[KEY])
-        stale = None if self.exclude_negatives == "none" else self._own(batch)
-        loss = info_nce(q, k, self.queue.keys.clone(), self.temperature, stale)
-        ids = (batch.volume[KEY], batch.breast[KEY], batch.patient[KEY])
-        self.queue.enqueue(gather(k), *(gather(x) for x in ids))
+        own = own_keys(self.queue, batch, QUERY, c.exclude_negatives)
+        loss = info_nce(q, k, self.queue.keys, c.temperature, own)
+        add_keys(self.queue, k, batch, KEY)
         return Step(loss, {"feature_std": feature_std(q)})
 
     def after_step(self, progress: float) -> None:
@@ -115,13 +104,13 @@ class MoCoV2(nn.Module):
 
     def momentum_at(self, progress: float) -> float:
         """The key encoder's momentum; ``progress`` runs from 0 to 1."""
-        if self.momentum_schedule == "constant":
-            return self.momentum
-        return 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        if self.config.momentum_schedule == "constant":
+            return self.config.momentum
+        return cosine_momentum(self.config.momentum, progress)
 
     def collapsed(self, means: Mapping[str, float]) -> str:
         """Whether the queries are one vector, in one sentence; empty if not."""
-        return one_vector(means["feature_std"], self.queue.keys.shape[1])
+        return one_vector(means["feature_std"], self.config.dim)
 
     def encoder(self) -> nn.Module:
         """A copy of the query encoder, without the head; its batch normalisation is whole again."""
@@ -132,30 +121,3 @@ class MoCoV2(nn.Module):
         """Normalised keys ``(B, D)``, computed in a shuffled order so that no key shares its query's statistics."""
         shuffled, order = shuffle(images)
         return unshuffle(F.normalize(self.key(shuffled).float(), dim=1), order)
-
-    def _own(self, batch: Batch) -> torch.Tensor:
-        """Which keys of the queue come from the query's own volume, breast or patient, ``(B, K)``."""
-        ids: torch.Tensor = getattr(self.queue, self.exclude_negatives)
-        mine: Sequence[torch.Tensor] = getattr(batch, self.exclude_negatives)
-        return mine[QUERY][:, None] == ids[None]
-
-
-def info_nce(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    queue: torch.Tensor,
-    temperature: float,
-    stale: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Cross-entropy of the positive among positive and queue (MoCo, equation 1); a scalar.
-
-    ``q`` and ``k`` are ``(B, D)``, ``queue`` is ``(K, D)``, all of unit length; where ``stale`` ``(B, K)`` is true the
-    key is no negative.
-    """
-    with torch.autocast(q.device.type, enabled=False):  # bf16 would round the cosines to 1/256
-        positive = (q * k).sum(dim=1, keepdim=True)  # B x 1
-        negative = q @ queue.T  # B x K
-        if stale is not None:
-            negative = negative.masked_fill(stale, -torch.inf)
-        logits = torch.cat([positive, negative], dim=1) / temperature
-        return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))

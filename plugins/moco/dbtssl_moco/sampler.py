@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.api import Config as BaseConfig
-
 if TYPE_CHECKING:
     from numpy.random import Generator
 
@@ -14,9 +12,6 @@ if TYPE_CHECKING:
 
 class SameSlice:
     """The anchor itself."""
-
-    class Config(BaseConfig):
-        """Nothing to set."""
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """``anchor``, whatever ``cohort`` and ``rng``."""

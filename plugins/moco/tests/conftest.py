@@ -24,7 +24,7 @@ class Encoder(nn.Module):
 def build(seed=0, **changes):
     torch.manual_seed(seed)
     config = MoCoV2.Config(**({"dim": 5, "queue_size": 20, "crop_size": 16} | changes))
-    return MoCoV2(Encoder(), **{k: getattr(config, k) for k in type(config).model_fields})
+    return MoCoV2(Encoder(), config)
 
 
 def batch(n=8, seed=0, first=0):

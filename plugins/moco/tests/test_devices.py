@@ -56,7 +56,7 @@ class Watched(MoCoV2):
 
 torch.manual_seed(0)
 config = MoCoV2.Config(dim=4, queue_size=24, crop_size=16, splits=4)
-objective = Watched(Encoder(), **{k: getattr(config, k) for k in type(config).model_fields})
+objective = Watched(Encoder(), config)
 slices = PreparedDataset.open(root / "data").slices(range(8))
 schedule = PretrainConfig(epochs=2, batch_size=8, slices_per_volume=2)
 pretrain(

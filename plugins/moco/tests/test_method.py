@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dbtssl.config import validate
+from dbtssl.config import config_class, validate
 from dbtssl.plugins import registry
 from dbtssl.training.pretraining.pretrain import PretrainConfig
 
@@ -24,7 +24,7 @@ def test_presets_resolve(method, preset):
     objective = registry().load("objective", method.objective)
     sampler = registry().load("sampler", method.sampler)
     found = validate(objective.Config, method.objective_config | changes.get("objective", {}))
-    validate(sampler.Config, method.sampler_config | changes.get("sampler", {}))
+    validate(config_class(sampler), method.sampler_config | changes.get("sampler", {}))
     schedule = validate(PretrainConfig, method.pretrain | changes.get("pretrain", {}))
     assert (schedule.epochs, schedule.batch_size, schedule.lr) == (4000, 128, 0.0075)
     expected = {

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
-from dbtssl_moco.objective import info_nce
 from dbtssl_moco.sampler import SameSlice
 from torch.nn import functional as F
 
+from dbtssl.api import info_nce, own_keys
 from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.resume import check_resume
 
@@ -186,10 +186,10 @@ def test_own_keys_can_be_left_out(who):
     plain, careful = build(splits=1), build(splits=1, exclude_negatives=who)
     torch.testing.assert_close(plain(batch()).loss, careful(batch()).loss)  # the queue is nobody's
     assert careful(batch()).loss < plain(batch()).loss
-    own = careful._own(batch())
+    own = own_keys(careful.queue, batch(), 0, who)
     assert own.sum(dim=1).tolist() == [{"volume": 2, "breast": 4, "patient": 8}[who]] * 8
     strangers = batch(first=100)
-    assert not careful._own(strangers).any()
+    assert not own_keys(careful.queue, strangers, 0, who).any()
 
 
 def test_state_dict_makes_the_next_losses_equal():

@@ -38,7 +38,7 @@ def test_every_setting_reaches_its_place():
     assert (light.blur, light.p_blur) == ((0.2, 1.5), 0.35)
     assert objective.query[0].norm.splits == 2
     assert objective.query[1].layers[0].weight.shape == (7, 6)
-    assert objective.temperature == 0.3
+    assert objective.config.temperature == 0.3
 
 
 def test_defaults_are_the_references():

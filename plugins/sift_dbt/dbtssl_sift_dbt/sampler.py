@@ -44,20 +44,18 @@ class MetadataPairs:
             description="slice of the other view: any (as released), or the one at the anchor's relative depth",
         )
 
-    def __init__(
-        self, *, p_view: float, reach: int, half_open: bool, depth: Literal["uniform", "matched"]
-    ) -> None:
-        self.p_view, self.reach, self.half_open, self.depth = p_view, reach, half_open, depth
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     def positive(self, anchor: SliceRef, cohort: Cohort, rng: Generator) -> SliceRef:
         """Draw the positive of ``anchor``; of several volumes of the other view each is equally likely."""
-        others = cohort.other_projection(anchor.volume)
-        if rng.random() < self.p_view and others:
+        c, others = self.config, cohort.other_projection(anchor.volume)
+        if rng.random() < c.p_view and others:
             volume = others[int(rng.integers(len(others)))]
-            if self.depth == "matched":
+            if c.depth == "matched":
                 return SliceRef(volume, matched(anchor, volume, cohort))
             return SliceRef(volume, int(rng.integers(cohort[volume].n_slices)))
-        near = neighbours(anchor, self.reach, cohort, half_open=self.half_open)
+        near = neighbours(anchor, c.reach, cohort, half_open=c.half_open)
         return SliceRef(anchor.volume, int(rng.integers(near.start, near.stop)))
 
     def has_partner(self, volume: int, cohort: Cohort) -> bool:

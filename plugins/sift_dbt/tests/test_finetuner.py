@@ -10,7 +10,14 @@ import torch
 from dbtssl_sift_dbt.finetuner import LocalMultiPatch
 from pydantic import ValidationError
 
-from dbtssl.api import FineTuner, PatchClassifier, PatchRule, Run, create_encoder
+from dbtssl.api import (
+    FineTuner,
+    PatchClassifier,
+    PatchRule,
+    Run,
+    classifier_optimizer,
+    create_encoder,
+)
 from dbtssl.testing.toy_slices import toy_labelled
 
 SHORT = {"epochs": 2, "batch_size": 8, "steps_per_epoch": 2, "val_patches": 2}
@@ -30,11 +37,15 @@ def encoder():
         return create_encoder("cnn7", base_channels=4)
 
 
+def build(**settings):
+    return LocalMultiPatch(LocalMultiPatch.Config(**settings))
+
+
 def fit(toys, folder, **config):
     start = encoder()
     before = {k: v.clone() for k, v in start.state_dict().items()}
     run = Run(0, PatchRule(64), folder, "cpu")
-    model = LocalMultiPatch(**(SHORT | config)).fit(start, *toys, run)
+    model = build(**(SHORT | config)).fit(start, *toys, run)
     assert all(torch.equal(before[k], v) for k, v in start.state_dict().items())
     return model, before
 
@@ -62,7 +73,7 @@ def test_the_other_strategies_train_everything(toys, tmp_path, strategy):
 
 def groups(**config):
     model = PatchClassifier(encoder())
-    optimizer = LocalMultiPatch(**config).optimizer(model)
+    optimizer = classifier_optimizer(model, LocalMultiPatch.Config(**config))
     rates = [group["lr"] for group in optimizer.param_groups]
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     return model, optimizer, rates, trained
@@ -74,7 +85,7 @@ def test_the_default_is_what_was_released():
     assert rates == pytest.approx([0.08, 0.02857, 0.01020, 0.003644, 0.001302, 0.000465], rel=1e-3)
     assert {g["weight_decay"] for g in optimizer.param_groups} == {1e-4}
     assert {g["momentum"] for g in optimizer.param_groups} == {0.9}
-    assert LocalMultiPatch().config.model_dump() == {
+    assert LocalMultiPatch.Config().model_dump() == {
         "strategy": "discriminative",
         "factor": 2.8,
         "epochs": 50,
@@ -117,7 +128,7 @@ def test_adamw_takes_momentum_as_beta1():
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
-        LocalMultiPatch(**wrong)
+        LocalMultiPatch.Config(**wrong)
 
 
 def test_every_setting_is_described():
@@ -125,13 +136,16 @@ def test_every_setting_is_described():
 
 
 def test_reading_the_settings_loads_no_torch():
-    code = "import sys, dbtssl_sift_dbt.finetuner as f; f.LocalMultiPatch(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from dbtssl_sift_dbt.finetuner import LocalMultiPatch as L; "
+        "L(L.Config()); print('torch' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 
 
 def test_it_is_a_fine_tuner_without_a_test_split():
-    assert isinstance(LocalMultiPatch(), FineTuner)
+    assert isinstance(build(), FineTuner)
     names = list(inspect.signature(LocalMultiPatch.fit).parameters)
     assert names == ["self", "encoder", "train", "val", "run"]
 

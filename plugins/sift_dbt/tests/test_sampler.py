@@ -37,8 +37,7 @@ COHORT = Cohort(
 
 
 def draw(anchor: SliceRef, n: int = N, **settings: object) -> list[SliceRef]:
-    fields = MetadataPairs.Config(**settings).model_dump()
-    sampler, rng = MetadataPairs(**fields), np.random.default_rng(0)
+    sampler, rng = MetadataPairs(MetadataPairs.Config(**settings)), np.random.default_rng(0)
     return [sampler.positive(anchor, COHORT, rng) for _ in range(n)]
 
 
@@ -129,7 +128,7 @@ def test_depth_changes_neither_how_often_nor_the_near_slices():
 
 
 def test_a_partner_is_another_view_of_the_breast_in_the_study():
-    sampler = MetadataPairs(**MetadataPairs.Config().model_dump())
+    sampler = MetadataPairs(MetadataPairs.Config())
     found = [sampler.has_partner(i, COHORT) for i in range(len(COHORT))]
     assert found == [True] * 7 + [False]
     assert no_partner(sampler, COHORT) == {"no_partner": 1 / 8}  # what the log tells
@@ -151,7 +150,7 @@ def test_partners_on_the_split_of_sift_dbt_are_those_that_were_counted():
         for row in read("BCS-DBT labels-train-v2.csv")
         if row["PatientID"] not in held_out
     )
-    sampler = MetadataPairs(**MetadataPairs.Config().model_dump())
+    sampler = MetadataPairs(MetadataPairs.Config())
     ours = [i for i in range(len(cohort)) if sampler.has_partner(i, cohort)]
     first = [i for i in ours if any(cohort[k].view.isalpha() for k in cohort.other_projection(i))]
     assert (len(cohort), len(first)) == (13_319, 13_301)
@@ -188,7 +187,7 @@ def crowd():
 def test_the_rule_holds_in_a_crowd(crowd, p_view, half_open, depth):
     """The other view as often as asked where there is one, else near; nothing else of the patient, and no one else."""
     settings = {"p_view": p_view, "half_open": half_open, "depth": depth}
-    sampler = MetadataPairs(**MetadataPairs.Config(**settings).model_dump())
+    sampler = MetadataPairs(MetadataPairs.Config(**settings))
     rng, paired, crossed = np.random.default_rng(3), 0, 0
     for at, own in enumerate(crowd):
         others = [

@@ -13,7 +13,7 @@ from dbtssl.cli.main import main
 from dbtssl.errors import PluginError
 from dbtssl.plugins import add_plugin_file, registry
 from dbtssl.plugins.checks.method_names import timm_models
-from dbtssl.plugins.checks.target_source import defined, find_module
+from dbtssl.plugins.checks.target_source import defined, find_module, near_misses
 from dbtssl.plugins.files import module_name
 
 from ..broken import hook
@@ -124,6 +124,13 @@ class Target(Base):
     def volumes(self, root): return ()
     {own}
 """
+
+
+def test_a_class_that_is_nearly_config_is_noted():
+    """Without its ``Config`` a component would be taken for one that has no settings."""
+    tree = ast.parse("class T:\n    class Confg: pass\n    def positive(self): pass\n")
+    (note,) = near_misses("sampler", tree, "T")
+    assert note == "class T has 'Confg', which nothing calls. Did you mean 'Config'?"
 
 
 @pytest.mark.parametrize(
