@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 VAL_SEED = 0  # the validation patches are the same for every seed and method
 
 Schedule = Callable[[float], float]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+AfterStep = Callable[[nn.Module, float], None]
 
 
 def cosine(done: float) -> float:
@@ -52,6 +54,8 @@ def train_patches(
     matched: float = 0.0,
     augmentation: LightAugment = LightAugment(),  # noqa: B008 (frozen)
     schedule: Schedule = cosine,
+    loss: Loss = F.binary_cross_entropy_with_logits,
+    after_step: AfterStep | None = None,
 ) -> nn.Module:
     """Train ``model`` on patches and return it with the weights of the epoch that had the best validation AUC.
 
@@ -61,13 +65,20 @@ def train_patches(
     (`BalancedBatches`); a share ``matched`` of the normal patches lies where lesions do (`MatchedPlaces`). Without
     ``steps_per_epoch`` an epoch has as many patches as there are training slices.
 
+    ``loss`` takes logits and labels, both ``(B,)``, the labels 0 or 1, and gives a scalar. ``after_step`` is called
+    after each step of the optimiser with ``model`` and the fraction of the run that is done, above 0 and up to 1. What
+    it remembers must be part of ``model`` (a submodule, a buffer), or a run that was killed goes on without it.
+
     Selection: after every ``val_every`` epochs and after the last, the AUC over all validation slices (`slice_auc`) of
     ``val_patches`` fixed patches each, with ``run.as_released`` over the lesion where there is one; of equal epochs the
     earlier is kept. After each epoch the state is written to
     ``run.folder``: a run that was killed goes on from there and ends with the same weights, bit for bit on a CPU.
     ``log.jsonl`` has a line an epoch.
 
-    Raises `DataError` where training or validation lacks a class, `ConfigError` where the training diverges.
+    Raises:
+        DataError: Training or validation lacks a class, or the labels do not fit the slices.
+        TrainingError: The training diverges.
+        ConfigError: ``run.folder`` has the state of another run, or ``batch_size`` is odd.
     """
     labels = flat_labels(val, "validation")
     patches = TrainPatches(
@@ -88,6 +99,10 @@ def train_patches(
     }
     if run.as_released:
         options["validation"] = "over the lesion"
+    if loss is not F.binary_cross_entropy_with_logits:
+        options["loss"] = _name(loss)
+    if after_step is not None:
+        options["after_step"] = _name(after_step)
     state = RunState(run.folder, model, optimizer, options)
     remaining = range(state.epochs, epochs)
     batches = BalancedBatches(
@@ -115,17 +130,19 @@ def train_patches(
             total = torch.zeros((), device=device)
             for step in range(batches.steps):
                 set_rates((epoch + step / batches.steps) / epochs)
-                total += _step(model, optimizer, next(loader), device)
+                total += _step(model, optimizer, loss, next(loader), device)
+                if after_step is not None:
+                    after_step(model, (epoch + (step + 1) / batches.steps) / epochs)
                 ticker.advance(1, note)
-            loss = total.item() / batches.steps
-            _refuse_divergence(np.isfinite(loss), epoch)
+            mean_loss = total.item() / batches.steps
+            _refuse_divergence(np.isfinite(mean_loss), epoch)
             auc = None
             if (epoch + 1) % val_every == 0 or epoch + 1 == epochs:
                 logits = slice_logits(model, fixed, device=device, workers=run.workers)
                 _refuse_divergence(np.isfinite(logits).all(), epoch)
                 auc = slice_auc(logits, labels)
                 note = f"validation AUC {auc:.3f}"
-            state.record(loss, auc)
+            state.record(mean_loss, auc)
     state.finish()
     return model.eval()
 
@@ -165,15 +182,24 @@ def slice_auc(logits: NDArray[np.float32], abnormal: NDArray[np.bool_]) -> float
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, device: torch.device
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    batch: Any,
+    device: torch.device,
 ) -> torch.Tensor:
     # `Patch`, collated: B x 1 x S x S, B x DRAWN, B
     pixels, drawn, target = (part.to(device, non_blocking=True) for part in batch)
-    loss = F.binary_cross_entropy_with_logits(model(augment(pixels, drawn)), target)
+    value = loss(model(augment(pixels, drawn)), target)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return loss.detach()
+    return value.detach()
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """What a function is called in the identity of a run; of a callable object its class."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> Callable[[float], None]:

@@ -81,11 +81,17 @@ class PatchTraining(Config):
 
 
 def train_classifier(
-    model: PatchClassifier, config: PatchTraining, train: Labelled, val: Labelled, run: Run
+    model: PatchClassifier,
+    config: PatchTraining,
+    train: Labelled,
+    val: Labelled,
+    run: Run,
+    **changes: Any,
 ) -> nn.Module:
     """Train ``model`` in place, from the weights that it has; the epoch of the best validation AUC is kept.
 
-    `train_patches` with the settings of ``config`` and the optimiser of `classifier_optimizer`.
+    `train_patches` with the settings of ``config`` and the optimiser of `classifier_optimizer`; ``changes`` are other
+    keywords of it, for instance ``loss``.
     """
     from dbtssl.training.finetuning.finetune import train_patches
 
@@ -101,6 +107,7 @@ def train_classifier(
         val_patches=config.val_patches,
         val_every=config.val_every,
         matched=config.matched,
+        **changes,
     )
 
 
