@@ -8,10 +8,13 @@ import shlex
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
+from dbtssl.api import Cohort, Label, SliceRef, Volume
 from dbtssl.cli.main import main
 from dbtssl.interfaces.abilities import ABILITIES
+from dbtssl.plugins import add_plugin_file, registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -48,6 +51,23 @@ def test_commands_parse(line, tmp_path, monkeypatch):
     if isinstance(context.command, click.Group):
         name, command, rest = context.command.resolve_command(context, rest)
         command.make_context(name, rest, parent=context)
+
+
+def test_the_example_of_a_plugin_is_a_plugin_as_it_is_printed(tmp_path):
+    """What its row of the benchmark gives is in `test_main_job`, which is slow."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGES[1].read_text(), re.DOTALL | re.MULTILINE)
+    assert len(code.splitlines()) <= 28
+    path = tmp_path / "any_slice.py"
+    path.write_text(code)
+    add_plugin_file(path)
+    plugin = registry().plugins[-1]
+    assert (plugin.status, plugin.detail, plugin.notes) == ("ok", "", ())
+    assert registry().load("method", "any-slice").sampler == "any-slice"
+    sampler = registry().build("sampler", "any-slice", {})
+    cohort = Cohort([Volume("P", "S", "lcc", 5, 8, 8, Label.NORMAL)])
+    rng = np.random.default_rng(0)
+    drawn = {sampler.positive(SliceRef(0, 2), cohort, rng) for _ in range(100)}
+    assert drawn == {SliceRef(0, z) for z in range(5)}
 
 
 def test_links_lead_somewhere():
