@@ -114,7 +114,7 @@ def test_a_phantom_is_called_so(tmp_path, call):
 def test_aggregators_and_their_options(files, call):
     found = numbers(files / "test.parquet", call, "--patch", "top-k", "--set", "patch.k=2")
     test = read_predictions(files / "test.parquet")
-    assert found == score(test, None, STRICT, TopK(k=2), Max())
+    assert found == score(test, None, STRICT, TopK(TopK.Config(k=2)), Max())
     fewer = numbers(files / "test.parquet", call, "--patches", 1)
     assert fewer.patches == 1
     assert fewer == score(test, None, STRICT, Mean(), Max(), 1)
@@ -196,7 +196,7 @@ def test_what_learns_is_trained_on_the_training_file_or_loaded(files, call):
     assert code == 2
     assert "Attention learns and needs predictions" in err
     trained = numbers(files / "test.parquet", call, *options, "--train", files / "train.parquet")
-    learnt = Attention(**(Attention.Config().model_dump() | {"steps": 10}))
+    learnt = Attention(Attention.Config(steps=10))
     fit(Mean(), learnt, *(read_predictions(files / f"{n}.parquet") for n in ("train", "val")))
     (files / "a.safetensors").write_bytes(save_state(Mean(), learnt))
     assert (

@@ -45,8 +45,8 @@ class BcsDbt:
             description="leave listed volumes without a file out; otherwise they are refused",
         )
 
-    def __init__(self, roots: tuple[Path, ...] = (), partial: bool = False) -> None:
-        self._more, self._partial = tuple(expanded(root) for root in roots), partial
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = config or self.Config()
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
         """List the volumes of all tables below the roots, sorted by patient, study and view.
@@ -55,7 +55,7 @@ class BcsDbt:
         that `read_tables` refuses, listed volumes without a file, folders that cannot be read, and files that cannot be
         told apart or whose header contradicts the table.
         """
-        roots = (root, *self._more)
+        roots = (root, *map(expanded, self._config.roots))
         tables = read_tables(*table_roots(roots))
         listed = {key: tables.paths.get(key, "") for key in tables.labels}
         located = locate(listed, roots)
@@ -85,7 +85,7 @@ class BcsDbt:
                     hint=f"{first.hint}; {look}",
                 )
         missing = located.keys("missing")
-        if not missing or (self._partial and located.keys("found") and not located.problems):
+        if not missing or (self._config.partial and located.keys("found") and not located.problems):
             return
         noted = next((place.note for key in missing if (place := located.places[key]).note), "")
         if located.problems:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbtssl import config
 from dbtssl.data.sources.bcs_dbt import BcsDbt
 from dbtssl.data.tables.csv_rows import COLLECTION
 from dbtssl.errors import DataError
@@ -27,9 +26,6 @@ class Phantom:
     """A folder that `dbtssl phantom` wrote."""
 
     public: ClassVar[bool] = True  # its patients are made up
-
-    class Config(config.Config):
-        """Nothing to set."""
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
         """As `BcsDbt.volumes`; refuses a folder without `phantom.json`."""

@@ -85,15 +85,14 @@ class SliceFolder:
             description="take volumes whose slice numbers have gaps; neighbours are then further apart",
         )
 
-    def __init__(
-        self, table: str = "", window: tuple[float, float] | None = None, gaps: bool = False
-    ) -> None:
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = config or self.Config()
+        window = self._config.window
         if window is not None and not window[0] < window[1]:
             raise ConfigError(
                 f"window: got {window[0]:g}, {window[1]:g}, expected black below white",
                 hint="for example window=[0, 1023]",
             )
-        self._table, self._gaps = table, gaps
         self._window = Window(*window) if window else None
 
     def volumes(self, root: Path) -> Sequence[RawVolume]:
@@ -132,18 +131,20 @@ class SliceFolder:
     def _find(self, root: Path) -> Path:
         if not root.is_dir():
             raise DataError(f"no such folder: {root}", hint="check the path")
-        tables = [root / self._table] if self._table else list(csv_files(root, depth=0))
+        tables = (
+            [root / self._config.table] if self._config.table else list(csv_files(root, depth=0))
+        )
         if len(tables) != 1 or not tables[0].is_file():
             found = ", ".join(path.name for path in tables if path.is_file()) or "none"
             raise DataError(
-                f"{root}: expected one table {self._table or '*.csv'}, found {found}",
+                f"{root}: expected one table {self._config.table or '*.csv'}, found {found}",
                 hint=f"name it with the option table; {COLUMNS}",
             )
         return tables[0]
 
     def _volume(self, key: Key, stack: _Stack) -> RawVolume:
         numbers = sorted(stack.files)
-        if numbers[-1] - numbers[0] >= len(numbers) and not self._gaps:
+        if numbers[-1] - numbers[0] >= len(numbers) and not self._config.gaps:
             gap = next(n + 1 for n in numbers if n + 1 not in stack.files)
             raise DataError(
                 f"{stack.where}: volume {'/'.join(key)} has slices {numbers[0]} to {numbers[-1]}, but no slice {gap}",

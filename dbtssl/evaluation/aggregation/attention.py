@@ -60,11 +60,8 @@ class Attention:
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "features"
 
-    def __init__(
-        self, *, hidden: int, decays: tuple[float, ...], steps: int, normals: int, seed: int
-    ) -> None:
-        self.hidden, self.decays, self.steps = hidden, tuple(decays), steps
-        self.normals, self.seed = normals, seed
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self._state: dict[str, Array] = {}
 
     def fit(self, train: Groups, val: Groups) -> None:
@@ -76,25 +73,25 @@ class Attention:
                     f"attention: the {name} predictions lack a class",
                     hint="split with more patients, or choose an aggregator that learns nothing",
                 )
-        rng = np.random.default_rng(self.seed)
-        few = _drawn(train, self.normals, rng)
+        rng = np.random.default_rng(self.config.seed)
+        few = _drawn(train, self.config.normals, rng)
         x = _features(few)
         mean, sd = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
         sd[sd == 0] = 1.0
-        net = _Net(mean, sd, self.hidden)
+        net = _Net(mean, sd, self.config.hidden)
         start = net.start(rng)
         best, kept = -np.inf, start
         assert val.labels is not None
-        for decay in self.decays:
+        for decay in self.config.decays:
             at = start
-            for done in range(0, self.steps, CHECK):
+            for done in range(0, self.config.steps, CHECK):
                 found = minimize(
                     net.loss,
                     at,
                     args=(few, decay),
                     jac=True,
                     method="L-BFGS-B",
-                    options={"maxiter": min(CHECK, self.steps - done)},
+                    options={"maxiter": min(CHECK, self.config.steps - done)},
                 )
                 at = found.x
                 scores = settled(net.logits(at, val))
@@ -113,7 +110,7 @@ class Attention:
         """Take what `state` gave; `DataError` where it is of another size."""
         known = {name: np.asarray(a, dtype=np.float64) for name, a in state.items()}
         empty = np.zeros(0)
-        net = _Net(known.get("mean", empty), known.get("sd", empty), self.hidden)
+        net = _Net(known.get("mean", empty), known.get("sd", empty), self.config.hidden)
         if len(known.get("weights", empty)) != net.size:
             raise DataError(
                 f"attention: {len(known.get('weights', empty))} weights, expected {net.size}",
@@ -131,7 +128,7 @@ class Attention:
                 f"attention was trained on {len(mean)} features, got {got}",
                 hint="score with the aggregators that belong to these predictions",
             )
-        return _Net(mean, sd, self.hidden).logits(weights, groups)
+        return _Net(mean, sd, self.config.hidden).logits(weights, groups)
 
 
 class _Net:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dbtssl import config
+from dbtssl.config import Config as BaseConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,6 @@ class Mean:
     log domain, so saturated logits keep their order where the probabilities themselves would all round to 1.
     """
 
-    Config: ClassVar[type[config.Config]] = config.Config
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
@@ -40,7 +39,6 @@ class Mean:
 class Max:
     """The largest logit of each group (SIFT-DBT's slices to volume, section 2.4)."""
 
-    Config: ClassVar[type[config.Config]] = config.Config
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
@@ -54,7 +52,7 @@ class Max:
 class TopK:
     """Mean of the probabilities of the ``k`` largest logits, given back as a logit; of all where there are fewer."""
 
-    class Config(config.Config):
+    class Config(BaseConfig):
         """How many."""
 
         k: int = Field(default=3, ge=1, description="members of a group that count, the largest")
@@ -62,8 +60,8 @@ class TopK:
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
-    def __init__(self, *, k: int) -> None:
-        self.k = k
+    def __init__(self, config: Config) -> None:
+        self.k = config.k
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``."""
@@ -83,7 +81,6 @@ class NoisyOr:
     itself, whose logarithm is taken without leaving the log domain: neither end loses the order.
     """
 
-    Config: ClassVar[type[config.Config]] = config.Config
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
@@ -104,7 +101,7 @@ class LogSumExp:
     T towards 0 is their maximum, T towards infinity their mean.
     """
 
-    class Config(config.Config):
+    class Config(BaseConfig):
         """How smooth."""
 
         temperature: float = Field(default=1.0, ge=0.01, le=100, description="T, in logits")
@@ -112,8 +109,8 @@ class LogSumExp:
     level: ClassVar[Level | Literal["any"]] = "any"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
-    def __init__(self, *, temperature: float) -> None:
-        self.temperature = temperature
+    def __init__(self, config: Config) -> None:
+        self.temperature = config.temperature
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``."""
@@ -128,7 +125,7 @@ class ZRun:
     A volume with fewer slices has one run, all of them. The default is the width of the lesion window of `STRICT`.
     """
 
-    class Config(config.Config):
+    class Config(BaseConfig):
         """How long a run is."""
 
         window: int = Field(default=9, ge=1, description="slices of a run")
@@ -136,8 +133,8 @@ class ZRun:
     level: ClassVar[Level | Literal["any"]] = "volume"
     needs: ClassVar[Literal["logits", "features"]] = "logits"
 
-    def __init__(self, *, window: int) -> None:
-        self.window = window
+    def __init__(self, config: Config) -> None:
+        self.window = config.window
 
     def __call__(self, groups: Groups) -> NDArray[np.float64]:
         """Scores, shape ``(len(groups),)``; the values of a group are in order of z."""

@@ -64,10 +64,10 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_further_roots_must_be_there(small_tree, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
-        BcsDbt(roots=(tmp_path / "absent",)).volumes(small_tree.root)
+        BcsDbt(BcsDbt.Config(roots=(tmp_path / "absent",))).volumes(small_tree.root)
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="bare is empty"):
-        BcsDbt(roots=(tmp_path / "bare",)).volumes(small_tree.root)
+        BcsDbt(BcsDbt.Config(roots=(tmp_path / "bare",))).volumes(small_tree.root)
 
 
 def test_options_come_from_text(small_tree, tmp_path):
@@ -83,7 +83,7 @@ def test_tables_without_images_are_refused(small_tree):
     with pytest.raises(DataError, match="6 of 6 listed volumes have no file"):
         BcsDbt().volumes(small_tree.root)
     with pytest.raises(DataError, match="6 of 6 listed volumes have no file"):
-        BcsDbt(partial=True).volumes(small_tree.root)
+        BcsDbt(BcsDbt.Config(partial=True)).volumes(small_tree.root)
 
 
 def test_listed_volumes_without_a_file_are_counted_and_named(small_tree):
@@ -94,7 +94,7 @@ def test_listed_volumes_without_a_file_are_counted_and_named(small_tree):
     ) as error:
         BcsDbt().volumes(small_tree.root)
     assert f"dbtssl data check {small_tree.root}" in error.value.hint
-    assert keys(BcsDbt(partial=True).volumes(small_tree.root)) == [
+    assert keys(BcsDbt(BcsDbt.Config(partial=True)).volumes(small_tree.root)) == [
         *("P2_S1_rcc", "P3_S1_rmlo", "P4_S1_lcc", "P5_S1_rcc")
     ]
     shutil.rmtree(small_tree.root / COLLECTION)

@@ -101,12 +101,12 @@ def test_layouts_may_be_mixed_over_several_roots(mini, tmp_path):
     mini.lay(FORMS["idc-index"], mini.rows[:5])
     other, mini.root = mini.root, tmp_path / "disk2"
     mini.lay(FORMS["descriptive"], mini.rows[5:])
-    raws = BcsDbt(roots=(mini.root,)).volumes(other)
+    raws = BcsDbt(BcsDbt.Config(roots=(mini.root,))).volumes(other)
     assert len({raw.path for raw in raws}) == 14
     (tmp_path / "tables").mkdir()
     for table in other.glob("*.csv"):  # the tables may lie apart from every image
         table.rename(tmp_path / "tables" / table.name)
-    assert BcsDbt(roots=(other, mini.root)).volumes(tmp_path / "tables") == raws
+    assert BcsDbt(BcsDbt.Config(roots=(other, mini.root))).volumes(tmp_path / "tables") == raws
 
 
 def test_links_that_loop_are_followed_once(mini):

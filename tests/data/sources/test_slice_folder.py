@@ -71,7 +71,7 @@ def folder(tmp_path):
 
 def refused(root, match, **options):
     with pytest.raises(DataError, match=match) as error:
-        SliceFolder(**options).volumes(root)
+        SliceFolder(SliceFolder.Config(**options)).volumes(root)
     assert error.value.hint
     return error.value
 
@@ -123,7 +123,7 @@ def test_sixteen_bits_are_kept(tmp_path, suffix):
     with pytest.raises(DataError, match="16-bit values of unknown range") as error:
         SliceFolder().volumes(tmp_path)[0].reader.header()
     assert "window=" in error.value.hint
-    reader = SliceFolder(window=(0, 1023)).volumes(tmp_path)[0].reader
+    reader = SliceFolder(SliceFolder.Config(window=(0, 1023))).volumes(tmp_path)[0].reader
     assert reader.header().window == Window(0, 1023)
     assert np.array_equal(next(reader.frames()), pixels)
 
@@ -348,7 +348,7 @@ def test_a_side_that_is_no_number_is_refused(folder, value):
 
 def test_gaps_are_a_choice(folder):
     change(folder, 3, "slice", "40")
-    raw = SliceFolder(gaps=True).volumes(folder.root)[1]
+    raw = SliceFolder(SliceFolder.Config(gaps=True)).volumes(folder.root)[1]
     assert raw.volume.n_slices == 3
     assert [box.z for box in raw.volume.boxes] == [1, 2]
 
@@ -364,7 +364,7 @@ def test_the_table_is_found_or_named(folder, tmp_path):
     refused(tmp_path, r"expected one table \*.csv, found none")
     folder.write("other.csv")
     refused(folder.root, "found other.csv, slices.csv")
-    assert len(SliceFolder(table="other.csv").volumes(folder.root)) == 2
+    assert len(SliceFolder(SliceFolder.Config(table="other.csv")).volumes(folder.root)) == 2
     refused(folder.root, "expected one table third.csv, found none", table="third.csv")
 
 
@@ -381,7 +381,7 @@ def test_bytes_that_are_no_text_are_refused(folder):
 
 def test_black_is_below_white():
     with pytest.raises(ConfigError, match="window: got 5, 5"):
-        SliceFolder(window=(5, 5))
+        SliceFolder(SliceFolder.Config(window=(5, 5)))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def bags(count, seed, features=6, normals=0.5):
 
 def small(**changes):
     options = {"hidden": 4, "decays": (1e-3, 1e-1), "steps": 40, "normals": 1000, "seed": 0}
-    return Attention(**(options | changes))
+    return Attention(Attention.Config(**(options | changes)))
 
 
 def auc(aggregator, groups):
