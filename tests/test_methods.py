@@ -8,7 +8,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from dbtssl.api import Method, Reported
+from dbtssl.api import Method, PluginError, Reported, sift_dbt_row
 from dbtssl.errors import ConfigError
 from dbtssl.evaluation.protocol import protocol
 from dbtssl.interfaces.methods import PROTOCOL_NAMES
@@ -115,3 +115,33 @@ def test_writing_a_method_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("table", "patches", "level", "evaluation_set"),
+    [
+        (1, 1, "slice", "bcs-dbt-sift-test-sub5"),
+        (1, 20, "slice", "bcs-dbt-sift-test-full"),
+        (3, 1, "volume", "bcs-dbt-sift-test-full"),
+    ],
+)
+def test_a_row_of_sift_dbt_names_what_it_was_measured_on(table, patches, level, evaluation_set):
+    row = sift_dbt_row(table, 90.0, 99.0, 80.0, 70.0, 60.0, 50.0, patches=patches)
+    assert (row.level, row.evaluation_set, row.patches) == (level, evaluation_set, patches)
+    assert row.values == dict(
+        zip(("auc", "npv", "nr", "ar", "sp@87", "sp@80"), (90, 99, 80, 70, 60, 50), strict=True)
+    )
+    assert row.source == f"SIFT-DBT, table {table}"
+
+
+def test_the_fine_tuning_table_has_columns_of_its_own():
+    row = sift_dbt_row(2, 87.8, 65.0, 71.74, finetuner="linear")
+    assert row.values == {"auc": 87.8, "ar": 65.0, "sp@87": 71.74}
+    assert (row.level, row.evaluation_set) == ("slice", "bcs-dbt-sift-test-sub5")
+
+
+@pytest.mark.parametrize(("table", "values"), [(2, 6), (1, 3), (4, 6)])
+def test_a_row_that_is_none_of_the_paper_is_refused(table, values):
+    with pytest.raises(PluginError, match=f"got {values} values of table {table}, expected") as no:
+        sift_dbt_row(table, *[50.0] * values)
+    assert "2: auc, ar, sp@87" in no.value.message

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from dbtssl.errors import PluginError
 from dbtssl.evaluation.predictions.evaluation_sets import FULL, SUB5
 from dbtssl.interfaces import Reported
 
 METRICS = ("auc", "npv", "nr", "ar", "sp@87", "sp@80")
-FINE_TUNING = ("auc", "ar", "sp@87")  # table 2
+COLUMNS = {1: METRICS, 2: ("auc", "ar", "sp@87"), 3: METRICS}  # table -> what it reports
 
 
 def sift_dbt_row(
@@ -31,15 +32,21 @@ def sift_dbt_row(
         patches: Patches per slice at test.
 
     Raises:
-        ValueError: Another number of values than the table has columns.
+        PluginError: The paper has no such table, or the table another number of columns.
     """
-    names = FINE_TUNING if table == 2 else METRICS
+    if table not in COLUMNS or len(percent) != len(COLUMNS[table]):
+        shown = "; ".join(f"{n}: {', '.join(names)}" for n, names in COLUMNS.items())
+        raise PluginError(
+            f"sift_dbt_row: got {len(percent)} values of table {table}, expected a value for each column "
+            f"of one of the tables ({shown})",
+            hint="give the number of the table, and its values in this order",
+        )
     return Reported(
         level="volume" if table == 3 else "slice",
         backbone=backbone,
         finetuner=finetuner,
         patches=patches,
-        values=dict(zip(names, percent, strict=True)),
+        values=dict(zip(COLUMNS[table], percent, strict=True)),
         protocol="as-published",
         evaluation_set=SUB5 if table < 3 and patches == 1 else FULL,
         source=f"SIFT-DBT, table {table}",

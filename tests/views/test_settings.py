@@ -33,7 +33,9 @@ def test_a_pair_is_the_anchor_and_its_positive_with_every_setting_in_its_place()
     )
     light = Photometry(0.5, 0.6, 0.7, (0.0, 3.0), 0.9)
     expected = (ViewSpec("anchor", crop, light), ViewSpec("positive", crop, light))
-    assert pair_views(**PairViews(**fields).model_dump()) == expected
+    assert pair_views(PairViews(**fields)) == expected
+    assert pair_views(**PairViews(**fields).model_dump()) == expected  # as API 1 began
+    assert pair_views(crop_size=40) == pair_views(PairViews(crop_size=40))
 
 
 @pytest.mark.parametrize(
