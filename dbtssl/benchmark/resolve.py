@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbtssl.benchmark.inputs.breast_density import check_density
 from dbtssl.benchmark.inputs.starting_weights import initial
 from dbtssl.benchmark.spec.preset_layers import Layers
-from dbtssl.config import Config, did_you_mean, result_fields, validate, config_class
+from dbtssl.config import Config, config_class, did_you_mean, result_fields, validate
 from dbtssl.errors import ConfigError, DbtsslError, PluginError
 from dbtssl.evaluation.aggregation.checked_aggregator import broken_promise
 from dbtssl.interfaces.abilities import Trainable, able

@@ -22,7 +22,7 @@ from dbtssl.interfaces.abilities import (
 from dbtssl.interfaces.aggregation import Aggregator, Groups, Level
 from dbtssl.interfaces.finetuning import FineTuner, Labelled, Run
 from dbtssl.interfaces.methods import Method, Reported
-from dbtssl.interfaces.pretraining import Objective, Sampler, ExcludedKeys
+from dbtssl.interfaces.pretraining import ExcludedKeys, Objective, Sampler
 from dbtssl.interfaces.sources import Expected, FrameReader, RawVolume, Source
 from dbtssl.interfaces.views import Batch, Crop, Photometry, Step, ViewSpec
 
@@ -31,8 +31,8 @@ __all__ = [
     "Batch",
     "BuildsClassifier",
     "Crop",
-    "Expected",
     "ExcludedKeys",
+    "Expected",
     "FineTuner",
     "FrameReader",
     "FreezesParameters",

@@ -1,9 +1,8 @@
 """Method ``moco-v2``: the baseline row of SIFT-DBT, with its reported numbers.
 
-Views and schedule are those of SIFT-DBT's released code, see `dbtssl.api.objectives`. Preset ``mocov2`` takes MoCo v2's
-own temperature, queue, momentum and jitter, as the row does without a preset; ``as-released`` takes the released code's,
-and its optimiser, whatever the specification gives to other rows. That code has a queue of 4096 on each of four GPUs,
-filled with that GPU's keys alone, 128 steps deep; ours is one queue of gathered keys, 32 steps deep at 4096.
+Views and schedule are those of SIFT-DBT's released code, see `dbtssl.api.objectives`. Preset ``mocov2`` takes MoCo
+v2's own temperature, queue, momentum and jitter, as the row does without a preset; ``as-released`` takes the released
+code's, and its optimiser, whatever the specification gives to other rows.
 """
 
 from __future__ import annotations
