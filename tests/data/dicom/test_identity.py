@@ -104,7 +104,7 @@ def test_the_other_breast_is_not_taken_for_the_one_that_is_missing(study):
     with pytest.raises(DataError, match=r"1 of 2 listed volumes have no file: .*/lcc") as error:
         BcsDbt().volumes(root)
     assert both in error.value.message
-    assert [raw.volume.view for raw in BcsDbt(partial=True).volumes(root)] == ["lmlo"]
+    assert [raw.volume.view for raw in BcsDbt(BcsDbt.Config(partial=True)).volumes(root)] == ["lmlo"]
 
 
 def test_two_files_that_were_exchanged_are_refused(study, tmp_path):
@@ -154,7 +154,7 @@ def test_a_file_that_only_its_header_tells_may_not_contradict_either(study, tmp_
     root = study(PatientID="DBT-P00002")
     next(root.rglob("1-1.dcm")).rename(root / "1.dcm")
     with pytest.raises(DataError, match=r"have a file whose header contradicts .*DBT-P00002"):
-        BcsDbt(partial=True).volumes(root)
+        BcsDbt(BcsDbt.Config(partial=True)).volumes(root)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_folders_that_cannot_be_read_are_the_cause_of_missing_volumes(study, mon
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    for source in (BcsDbt(), BcsDbt(partial=True)):
+    for source in (BcsDbt(), BcsDbt(BcsDbt.Config(partial=True))):
         with pytest.raises(DataError, match=r"cannot be read, .*Permission denied") as error:
             source.volumes(root)
         assert "download" not in error.value.hint

@@ -114,7 +114,10 @@ def test_options_out_of_range(cls, options):
         validate(cls.Config, options)
 
 
-@pytest.mark.parametrize("aggregator", [Mean(), NoisyOr(), LogSumExp(temperature=0.5), TopK(k=5)])
+@pytest.mark.parametrize(
+    "aggregator",
+    [Mean(), NoisyOr(), LogSumExp(LogSumExp.Config(temperature=0.5)), TopK(TopK.Config(k=5))],
+)
 def test_members_in_another_order_give_the_very_same_score(aggregator):
     """Sums differ in their last bits; such a slice would win or lose a rank by rounding alone."""
     rng = np.random.default_rng(0)
