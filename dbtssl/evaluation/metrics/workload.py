@@ -63,7 +63,7 @@ def workload_table(
 
 
 def left_out(c: Curves, missed: int) -> NDArray[np.float64]:
-    """Fraction of normals below the cut on each curve of a `workload_table`, ``(D,)``; repeated patients count again."""
+    """Fraction of normals below the cut on each curve of a `workload_table`, ``(D,)``; repeated patients repeat."""
     found = c.abnormal[:, 0::2]
     index = np.argmax(found >= found[:, -1:] - missed, axis=1)
     return np.asarray(1 - c.false_alarms[np.arange(len(index)), 2 * index], dtype=np.float64)

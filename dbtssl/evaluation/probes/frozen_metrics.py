@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dbtssl.evaluation.metrics.metric import Metric
 
+DENSITY, RECALL = "density-rho", "recall@10"
+
 DENSITY_RHO = Metric(
-    "density-rho",
+    DENSITY,
     "Density ρ",
     "Spearman's correlation of breast density with a ridge regression on frozen features",
     unit="plain",
@@ -17,7 +19,7 @@ DENSITY_RHO = Metric(
     interval="bootstrap",
 )
 RECALL_AT_10 = Metric(
-    "recall@10",
+    RECALL,
     "R@10",
     "volumes whose other view of the same breast is among the 10 nearest by frozen features",
     interval="wilson",
