@@ -231,7 +231,7 @@ RECALL_RATE = Metric(
 NPV_GAIN = Metric(
     "npv-gain",
     "NPV gain",
-    "NPV less that of calling everything normal",
+    "NPV minus that of calling everything normal",
     decimals=2,
     low=-1.0,
     compute=_at_threshold,

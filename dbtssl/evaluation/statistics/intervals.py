@@ -1,4 +1,4 @@
-"""A metric with its interval, or the reason in words why it has none."""
+"""A metric with its interval, or a text reason if it has none."""
 
 from __future__ import annotations
 
