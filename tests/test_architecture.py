@@ -35,7 +35,7 @@ LAYERS = (
     {"interfaces"},
     {"workers"},
     {"progress"},
-    {"config", "data.records", "evaluation.catalogue", "folders"},
+    {"config", "data.records", "evaluation.quantity", "folders"},
     {"io"},
     {"errors", "the package"},
 )
@@ -54,7 +54,7 @@ def name_of(path):
 def part_of(module):
     """The part of dbtssl that a dotted name belongs to."""
     inside = module.removeprefix("dbtssl").lstrip(".")
-    leaves = ("data.records", "evaluation.catalogue")  # of a package, and below all others of it
+    leaves = ("data.records", "evaluation.quantity")  # of a package, and below all others of it
     first = next((leaf for leaf in leaves if inside.startswith(leaf)), inside.partition(".")[0])
     return first if first in PARTS else "the package"
 

@@ -57,13 +57,15 @@ def score_sets() -> dict[str, list]:
 
 def ours(sets: dict[str, list]) -> dict[str, list]:
     """All draws, the intervals of all differences, and the tests; the first draws are given back."""
+    from dbtssl.evaluation.catalogue import CATALOGUE
     from dbtssl.evaluation.comparison.compare_methods import compare
     from dbtssl.evaluation.metrics.curve_draws import curve_draws
     from dbtssl.evaluation.statistics.clustered import patient_draws
 
     first = next(iter(sets.values()))[0]
     weights = patient_draws(first.abnormal, first.patients, DRAWS)
-    drawn = [curve_draws(s, weights, "at-least", METRICS) for (s,) in sets.values()]
+    metrics = [CATALOGUE[name] for name in METRICS]
+    drawn = [curve_draws(s, weights, "at-least", metrics) for (s,) in sets.values()]
     errors = {
         metric: [np.std(a[metric] - b[metric]) for a, b in itertools.combinations(drawn, 2)]
         for metric in METRICS

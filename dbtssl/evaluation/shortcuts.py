@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from dbtssl.evaluation.aggregation.apply import with_volume_scores
-from dbtssl.evaluation.catalogue import AT_DEPTH
+from dbtssl.evaluation.catalogue import METRICS
 from dbtssl.evaluation.values import Row, Value
 
 if TYPE_CHECKING:
@@ -85,22 +85,14 @@ def shortcut_sets(p: Predictions, *sets: ScoreSet) -> dict[str, tuple[ScoreSet, 
 
 
 def all_normal(method: Row) -> Row:
-    """The rule that calls everything normal, on the set of ``method``: NPV is then the share of normals."""
+    """The rule that calls everything normal, on the set of ``method``: its NPV is the fraction of normals."""
     if method.n_pos and method.n_neg:
-        share = method.n_neg / (method.n_neg + method.n_pos)
+        normals = method.n_neg / (method.n_neg + method.n_pos)
         known = {
-            "auc": 0.5,
-            "ap": 1 - share,
-            "prevalence": 1 - share,
-            "npv": share,
-            "npv-gain": 0.0,
-            "nr": 1.0,
-            "ar": 0.0,
-            "balanced-accuracy": 0.5,
-            "recall-rate": 0.0,
+            metric.name: metric.all_normal(normals)
+            for metric in METRICS
+            if metric.all_normal is not None and metric.is_of(method.level)
         }
-        if method.level == "slice":
-            known[AT_DEPTH] = 0.5
         other = "a fixed rule has one operating point, sensitivity 0 %"
     else:
         known, other = {}, method.values["auc"].reason

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from dbtssl.config import Config, canonical_json
 from dbtssl.errors import DataError
-from dbtssl.evaluation.catalogue import CATALOGUE
 from dbtssl.evaluation.protocol import Protocol
+from dbtssl.evaluation.quantity import catalogue
 from dbtssl.interfaces import Level
 
 Kind = Literal["method", "shortcut", "rule"]
@@ -69,8 +69,9 @@ class Row(_Data):
     @field_validator("values")
     @classmethod
     def _within_range(cls, values: dict[str, Value]) -> dict[str, Value]:
+        known = catalogue()
         for name, value in values.items():
-            metric = CATALOGUE.get(name)
+            metric = known.get(name)
             for number in (value.value, value.low, value.high):
                 if metric and number is not None and not metric.holds(number):
                     raise ValueError(f"{name} is {number}, outside {metric.range}")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dbtssl.config import Config, did_you_mean, validate
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.catalogue import CATALOGUE
+from dbtssl.evaluation.quantity import catalogue
 from dbtssl.interfaces.aggregation import Level
 from dbtssl.interfaces.schedule import PretrainConfig
 
@@ -34,11 +34,12 @@ class Reported(Config):
     @field_validator("values")
     @classmethod
     def _known_metrics(cls, values: dict[str, float]) -> dict[str, float]:
+        known = catalogue()
         for name, value in values.items():
-            if name not in CATALOGUE:
-                near = did_you_mean(name, CATALOGUE)
-                raise ValueError(f"unknown metric {name!r}.{near} Known: {', '.join(CATALOGUE)}")
-            metric = CATALOGUE[name]
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise ValueError(f"unknown metric {name!r}.{near} Known: {', '.join(known)}")
+            metric = known[name]
             if not metric.holds(value / 100 if metric.unit == "percent" else value):
                 unit = ", in percent" if metric.unit == "percent" else ""
                 raise ValueError(f"{name} is {value:g}, expected a value of {metric.range}{unit}")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT, EQUAL_DECIMALS
+from dbtssl.evaluation.catalogue import CATALOGUE, DEFAULT
+from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.evaluation.values import Value
 from dbtssl.report.notes import comparable, table_notes
 from dbtssl.report.probe_lines import frozen_lines
@@ -196,7 +197,7 @@ def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
     if any(line.diagnostic for line in out):
         return out
     for name, metric in CATALOGUE.items():
-        if not metric.better:
+        if not metric.direction:
             continue
         values = [
             _settled(line.cells[name].value.value)
@@ -205,7 +206,7 @@ def _ranked(lines: Sequence[TableRow]) -> list[TableRow]:
             for line in out
         ]
         known = {value for value in values if value is not None}
-        distinct = sorted(known, reverse=metric.better == "higher")
+        distinct = sorted(known, reverse=metric.direction == "higher")
         if len(distinct) < 2:
             continue
         places: dict[float, Rank] = dict(zip(distinct, RANKS, strict=False))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbtssl.evaluation.catalogue import DEFAULT, EQUAL_DECIMALS, TASKS
+from dbtssl.evaluation.catalogue import DEFAULT, TASKS
+from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.report.row_differences import unlike_notes
 from dbtssl.report.table_cells import METRIC_NAMES, WARNED, interval_text, value_text
 from dbtssl.report.table_model import FROZEN, LEVELS

@@ -84,8 +84,7 @@ def _metric(name: str) -> Column:
     def below(row: TableRow) -> str:
         return below_text(name, row.cells[name]) if name in row.cells else ""
 
-    keep = {"auc": 100, "npv": 60, "ar": 56, "nr": 55, "sp@87": 50, "sp@80": 45}.get(name, 40)
-    return Column(name, metric.label, metric.meaning, text, key, below, keep=keep)
+    return Column(name, metric.label, metric.meaning, text, key, below, keep=metric.keep)
 
 
 def _difference(name: str) -> Column:

@@ -47,3 +47,8 @@ def kinds():
 @pytest.fixture(scope="session")
 def places():
     return _load("phantom_places")
+
+
+@pytest.fixture(scope="session")
+def arithmetic():
+    return _load("paper_arithmetic")

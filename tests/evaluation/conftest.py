@@ -5,11 +5,21 @@ import pyarrow as pa
 import pytest
 
 from dbtssl.evaluation.operating_points.threshold_rules import ThresholdRule, choose_threshold
+from dbtssl.evaluation.statistics.placements import placements
 
 
 def balanced(abnormal, scores):
     """The threshold with the least |NR - AR|."""
     return choose_threshold(abnormal, scores, ThresholdRule("balanced"))
+
+
+def delong_covariance(abnormal, scores):
+    """AUCs ``(K,)`` and their covariance ``(K, K)``, units independent (DeLong et al. 1988)."""
+    parts = [placements(abnormal, s) for s in scores]
+    x = np.stack([p.abnormal for p in parts])
+    y = np.stack([p.normal for p in parts])
+    covariance = np.atleast_2d(np.cov(x)) / x.shape[1] + np.atleast_2d(np.cov(y)) / y.shape[1]
+    return np.array([p.auc for p in parts]), covariance
 
 
 def predictions_table(

@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 from dbtssl.errors import ConfigError, DataError
 from dbtssl.evaluation.aggregation.apply import score_sets
 from dbtssl.evaluation.aggregation.simple import Max, Mean
-from dbtssl.evaluation.metrics.measure import MEASURED, PROBABILITIES
+from dbtssl.evaluation.catalogue import MEASURED
+from dbtssl.evaluation.metrics.measure import PROBABILITIES
 from dbtssl.evaluation.predictions.prediction_table import parse_predictions
 from dbtssl.evaluation.protocol import STRICT, protocol
 from dbtssl.evaluation.score import score

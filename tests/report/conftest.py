@@ -5,12 +5,12 @@ import pytest
 
 from dbtssl.audit.confounders import Finding
 from dbtssl.data.records import Label
+from dbtssl.evaluation.catalogue import DEFAULT
 from dbtssl.evaluation.comparison.compare_methods import Difference
 from dbtssl.evaluation.localisation.detection import PRIMARY
 from dbtssl.evaluation.metrics.roc_bands import reliability, roc_band
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.score_set import ScoreSet
-from dbtssl.evaluation.statistics.placements import METRICS
 from dbtssl.evaluation.values import CurvePoint, Row, Score, Value
 from dbtssl.evaluation.values import Looked as Localised
 from dbtssl.interfaces import Reported
@@ -41,7 +41,7 @@ def row(level, kind="method", name="", values=None, evaluation_set=None, n_pos_p
         kind=kind,
         name=name,
         level=level,
-        values=values or dict.fromkeys(METRICS, Value(reason="there are no scores")),
+        values=values or dict.fromkeys(DEFAULT, Value(reason="there are no scores")),
         n_pos=n_pos,
         n_neg=n_neg,
         n_pos_patients=n_pos_patients,
@@ -55,9 +55,9 @@ def make_score(auc=0.9, levels=("volume",), protocol=STRICT, patches=20, **kwarg
     rows = []
     for level in levels:
         shares = (auc, 0.9981, 0.8397, 0.8462, 0.8086, 0.9781)
-        values = {m: value(s) for m, s in zip(METRICS, shares, strict=True)}
+        values = {m: value(s) for m, s in zip(DEFAULT, shares, strict=True)}
         rows.append(row(level, values=values, **kwargs))
-        chance = {m: Value(value=0.5, reason="all scores are equal") for m in METRICS}
+        chance = {m: Value(value=0.5, reason="all scores are equal") for m in DEFAULT}
         rows.append(row(level, "shortcut", "frames in the volume", chance, **kwargs))
         fixed = dict(chance, npv=Value(value=0.9897, reason="a fixed rule has no interval"))
         rows.append(row(level, "rule", "all-normal", fixed, **kwargs))

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from dbtssl.evaluation.catalogue import DEFAULT
 from dbtssl.evaluation.protocol import STRICT
-from dbtssl.evaluation.statistics.placements import METRICS
 from dbtssl.report.build_table import build_table
 
 
@@ -19,7 +19,7 @@ def test_rows_stand_by_level_with_references_once(entry):
         for level in both
         for method in ("a", "b", "frames in the volume", "all-normal")
     ]
-    assert table.metrics == METRICS
+    assert table.metrics == DEFAULT
     assert table.title == "T"
 
 

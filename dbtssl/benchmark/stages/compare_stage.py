@@ -13,10 +13,10 @@ from dbtssl.benchmark.stages.scored_units import test_units
 from dbtssl.config import Config, canonical_json
 from dbtssl.engine.store import Stage
 from dbtssl.errors import DataError
-from dbtssl.evaluation.catalogue import AT_DEPTH, CATALOGUE, DEFAULT, EQUAL_DECIMALS
+from dbtssl.evaluation.catalogue import CATALOGUE, COMPARED, TESTED
 from dbtssl.evaluation.comparison.compare_methods import Difference, compare, indistinguishable
 from dbtssl.evaluation.comparison.minimum_difference import smallest_difference
-from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS
+from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.evaluation.values import Score
 from dbtssl.io import write_text
 from dbtssl.report.table_model import Compared, Tie
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 COMPARE_VERSION = 3
 FILE = "comparison.json"
 BASELINE = "random-init"  # unless the specification names another row
-COMPARED = (*(name for name in DEFAULT if name in CURVE_METRICS), AT_DEPTH)
 
 
 class Comparison(Config):
@@ -109,10 +108,11 @@ def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) ->
         if baseline:
             to_baseline = compare(methods, baseline, confidence=chosen.confidence)
             differences += to_baseline
-            if level == "slice":
-                differences += compare(
-                    methods, baseline, metric=AT_DEPTH, confidence=chosen.confidence
-                )
+            for metric in TESTED:
+                if metric != "auc" and CATALOGUE[metric].is_of(level):
+                    differences += compare(
+                        methods, baseline, metric=metric, confidence=chosen.confidence
+                    )
             said = smallest_difference(to_baseline, confidence=chosen.confidence).words()
             notes.append(f"{level.capitalize()} level: {said}")
         for metric in COMPARED:
@@ -151,5 +151,5 @@ def _best(means: Mapping[str, float | None], metric: str) -> str:
     }
     if len(set(known.values())) < 2:
         return ""
-    sign = -1.0 if CATALOGUE[metric].better == "lower" else 1.0
+    sign = -1.0 if CATALOGUE[metric].direction == "lower" else 1.0
     return max(known, key=lambda name: sign * known[name])

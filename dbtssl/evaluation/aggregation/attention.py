@@ -18,7 +18,7 @@ from scipy.special import expit, log_expit
 from dbtssl.config import Config as BaseConfig
 from dbtssl.errors import DataError
 from dbtssl.evaluation.aggregation.simple import settled
-from dbtssl.evaluation.catalogue import EQUAL_DECIMALS
+from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.evaluation.statistics.placements import placements
 from dbtssl.interfaces import Groups
 

@@ -1,4 +1,4 @@
-"""Methods against a named baseline on the same units: paired, patients as clusters, corrected for their number.
+"""Methods against a named baseline on the same units: paired, patients as clusters, corrected for multiple testing.
 
 sets = {"moco-v2": [seed0, seed1, seed2], "sift-dbt": [seed0, seed1, seed2]}     # `ScoreSet`s
 for d in compare(sets, baseline="moco-v2"):
@@ -15,10 +15,8 @@ from scipy.stats import t as student
 
 from dbtssl.config import Config, did_you_mean
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.catalogue import AT_DEPTH, SENSITIVITY_AT
+from dbtssl.evaluation.catalogue import CATALOGUE, COMPARABLE
 from dbtssl.evaluation.comparison.paired import auc_differences, drawn_differences
-from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS
-from dbtssl.evaluation.metrics.equal_depth import at_equal_depth
 from dbtssl.evaluation.statistics.intervals import positive_patients, refuse_not_finite
 from dbtssl.interfaces import Level
 
@@ -30,26 +28,24 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.score_set import ScoreSet
 
 
-AREAS = ("auc", AT_DEPTH)  # their variance is known, so that they are tested
-COMPARABLE = (*CURVE_METRICS, AT_DEPTH)
-
-
 class Difference(Config):
-    """A method less the baseline. What is None is told by ``reason``."""
+    """A method minus the baseline; ``reason`` explains a None."""
 
     baseline: str = Field(description="name of the baseline")
     method: str = Field(description="name of the method")
     level: Level = Field(description="what a unit is")
     metric: str = Field(description="name of the metric, as in the catalogue")
     evaluation_set: str = Field(description="hash of the units' sorted ids and labels")
-    difference: float | None = Field(default=None, description="mean over seeds, less baseline's")
+    difference: float | None = Field(
+        default=None, description="mean over seeds, minus the baseline's"
+    )
     low: float | None = Field(default=None, description="lower end of the interval")
     high: float | None = Field(default=None, description="upper end of the interval")
     p: float | None = Field(default=None, description="two-sided, of this comparison alone")
     p_holm: float | None = Field(default=None, description="corrected for all of the call")
     error: float | None = Field(default=None, description="standard error of the difference")
     df: float | None = Field(default=None, description="degrees of freedom of t")
-    test: str = Field(default="", description="what was tested, in words")
+    test: str = Field(default="", description="what was tested, as text")
     reason: str = Field(default="", description="why something is missing")
     n_pos_patients: int = Field(description="patients with an abnormal unit")
     seeds: int = Field(description="trainings of the method")
@@ -64,19 +60,27 @@ def compare(
     confidence: float = 0.95,
     rule: SpecificityRule = "at-least",
 ) -> tuple[Difference, ...]:
-    """Every method of ``sets`` but the baseline, in order; one `ScoreSet` a seed.
+    """Every method of ``sets`` except the baseline, in order; one `ScoreSet` per seed.
 
-    Three seeds or more of both: Obuchowski and Rockette's test, seeds and patients random, Hillis' degrees of freedom,
-    at most positive patients - 1. Fewer, or not as many of one as of the other: Obuchowski's paired clustered
-    covariance of the mean over seeds, t with (positive patients - 1) degrees of freedom; it holds for these trainings
-    only, and ``test`` says so. Holm's correction is over the comparisons of the call.
+    With at least three seeds of both: Obuchowski and Rockette's test, seeds and patients random, Hillis' degrees of
+    freedom, at most positive patients - 1. With fewer, or different numbers of seeds: Obuchowski's paired clustered
+    covariance of the mean over seeds, t with (positive patients - 1) degrees of freedom; it is valid for these
+    trainings only, and ``test`` says so. Holm's correction is over the comparisons of the call.
 
-    ``auc-depth`` is the same of scores at equal depth (`at_equal_depth`), of slices alone. Another ``metric`` of
-    `CURVE_METRICS` has a paired bootstrap interval and no p; ``rule`` is the protocol's, for sp@
-    and se@. `ConfigError` for a baseline that is not there, no seeds, a metric that cannot be compared, or sets that
-    are not of the same units; `DataError` for scores that are not finite.
+    ``auc-depth`` is the same for scores at equal depth (`at_equal_depth`), for slices only. The other metrics of
+    `COMPARABLE` have a paired bootstrap interval and no p; ``rule`` is the protocol's, for sp@ and se@.
+
+    Raises:
+        ConfigError: the baseline is missing, a method has no seeds, the metric cannot be compared, or the sets are not
+            of the same units.
+        DataError: scores are not finite.
     """
-    if metric not in COMPARABLE or (rule == "nearest" and metric in SENSITIVITY_AT):
+    entry = CATALOGUE.get(metric)
+    if (
+        entry is None
+        or not entry.comparable
+        or (entry.draws is not None and rule not in entry.draws.rules)
+    ):
         raise ConfigError(
             f"{metric!r} cannot be compared under the rule {rule}.{did_you_mean(metric, COMPARABLE)}",
             hint=f"choose one of: {', '.join(COMPARABLE)}",
@@ -100,16 +104,19 @@ def compare(
             if name != baseline
         ]
         return tuple(found)
-    if metric == AT_DEPTH:
-        family = {name: [at_equal_depth(s) for s in seeds] for name, seeds in family.items()}
+    if (transform := entry.scores) is not None:
+        family = {name: [transform(s) for s in seeds] for name, seeds in family.items()}
     measured = (
         auc_differences(family, baseline)
-        if metric in AREAS
-        else drawn_differences(family, baseline, metric, rule)
+        if entry.tested
+        else drawn_differences(family, baseline, entry, rule)
     )
     found = [
         Difference(
-            method=name, seeds=len(family[name]), **common, **_fields(of, metric, confidence)
+            method=name,
+            seeds=len(family[name]),
+            **common,
+            **_fields(of, confidence, tested=entry.tested),
         )
         for name, of in measured.items()
     ]
@@ -125,13 +132,13 @@ def indistinguishable(
     confidence: float = 0.95,
     rule: SpecificityRule = "at-least",
 ) -> tuple[str, ...]:
-    """Names, without ``best``, whose paired interval against it holds 0; those that have no interval are among them."""
+    """Names, without ``best``, whose paired interval against it contains 0, or that have no interval."""
     found = compare(sets, best, metric=metric, confidence=confidence, rule=rule)
     return tuple(d.method for d in found if d.low is None or d.high is None or d.low <= 0 <= d.high)
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction (1979) of all p values that are there."""
+    """Holm's step-down correction (1979) of all p values that are not None."""
     known = sorted((value, i) for i, value in enumerate(p) if value is not None)
     out: list[float | None] = [None] * len(p)
     largest = 0.0
@@ -141,7 +148,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return out
 
 
-def _fields(found: Paired, metric: str, confidence: float) -> dict[str, Any]:
+def _fields(found: Paired, confidence: float, *, tested: bool) -> dict[str, Any]:
     """Interval and p of a `Difference`."""
     out: dict[str, Any] = {
         "difference": found.difference,
@@ -157,7 +164,7 @@ def _fields(found: Paired, metric: str, confidence: float) -> dict[str, Any]:
         "error": found.error,
         "df": found.df,
     }
-    if metric in AREAS:
+    if tested:
         shift = abs(found.difference) / found.error if found.error else 0.0
         out["p"] = float(2 * student.sf(shift, found.df))
     return out
@@ -173,7 +180,9 @@ def same_units(sets: Mapping[str, Sequence[ScoreSet]], baseline: str) -> dict[st
         )
     for name, seeds in sets.items():
         if not seeds:
-            raise ConfigError(f"method {name!r} has no scores", hint="leave it out")
+            raise ConfigError(
+                f"method {name!r} has no scores", hint="remove it from the comparison"
+            )
     first = sets[baseline][0]
     return {
         name: [_aligned(s, name, first, baseline) for s in seeds] for name, seeds in sets.items()

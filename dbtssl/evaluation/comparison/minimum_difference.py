@@ -23,18 +23,18 @@ NODES = 2000  # of the integral: a probability is then right to four digits
 
 
 class SmallestDifference(Config):
-    """A difference that would be found with the stated power; None where ``reason`` says why not."""
+    """A difference that would be found with the stated power; None if ``reason`` says why not."""
 
     value: float | None = Field(default=None, description="in the metric's own unit")
     reason: str = Field(default="", description="why there is none")
     metric: str = Field(default="auc", description="name of the metric")
-    power: float = Field(description="share of repeats in which it would be found")
-    confidence: float = Field(description="1 less the two-sided level of the test")
+    power: float = Field(description="fraction of repeats in which it would be found")
+    confidence: float = Field(description="1 minus the two-sided level of the test")
     n_pos_patients: int = Field(description="patients with an abnormal unit")
     comparisons: int = Field(description="of which the median standard error was taken")
 
     def words(self) -> str:
-        """One sentence for the foot of a table."""
+        """One sentence for the footer of a table."""
         if self.value is None:
             return f"The smallest difference that this test set could show is not known: {self.reason}."
         metric = CATALOGUE[self.metric]

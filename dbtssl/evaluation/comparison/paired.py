@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dbtssl.evaluation.catalogue import MISSED
 from dbtssl.evaluation.metrics.curve_draws import curve_draws
 from dbtssl.evaluation.statistics.clustered import clustered_covariance, patient_draws
-from dbtssl.evaluation.statistics.intervals import NO_LOWER, positive_patients, too_few_patients
+from dbtssl.evaluation.statistics.intervals import positive_patients, too_few_patients
 from dbtssl.evaluation.statistics.multi_reader import LEAST_SEEDS, components, random_seeds
 from dbtssl.evaluation.statistics.placements import placements
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dbtssl.evaluation.metrics.metric import Metric
     from dbtssl.evaluation.operating_points.roc import SpecificityRule
     from dbtssl.evaluation.score_set import ScoreSet
 
@@ -94,19 +94,21 @@ def _tested(
 
 
 def drawn_differences(
-    family: Mapping[str, Sequence[ScoreSet]], baseline: str, metric: str, rule: SpecificityRule
+    family: Mapping[str, Sequence[ScoreSet]], baseline: str, metric: Metric, rule: SpecificityRule
 ) -> dict[str, Paired]:
     """Through the paired patient bootstrap: the same draws for every method and seed."""
     first = family[baseline][0]
-    reason = too_few_patients(first)
-    if MISSED.get(metric, 0) >= positive_patients(first):
-        reason = f"there are no more than {positive_patients(first)} positive patients to miss"
+    assert metric.draws is not None
+    if reason := metric.draws.undefined(first):
         return {n: Paired(None, None, None, "", reason) for n in family if n != baseline}
+    reason = too_few_patients(first)
     weights = np.ones((1, len(np.unique(first.patients))))
     if not reason:
         weights = np.r_[weights, patient_draws(first.abnormal, first.patients)]
     drawn = {
-        name: np.mean([curve_draws(s, weights, rule, (metric,))[metric] for s in seeds], axis=0)
+        name: np.mean(
+            [curve_draws(s, weights, rule, (metric,))[metric.name] for s in seeds], axis=0
+        )
         for name, seeds in family.items()
     }
     out = {}
@@ -115,8 +117,7 @@ def drawn_differences(
             continue
         draws = drawn[name] - drawn[baseline]
         difference = float(draws[0])
-        if reason or MISSED.get(metric) == 0:
-            reason = reason or NO_LOWER
+        if reason := reason or metric.draws.no_interval:
             out[name] = Paired(difference, None, None, "", reason)
             continue
         error = float(np.nanstd(draws[1:], ddof=1))

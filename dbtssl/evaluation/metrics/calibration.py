@@ -1,8 +1,8 @@
-"""How right the probabilities are, once the 1:1 resampling of training is undone.
+"""How well the probabilities are calibrated, once the 1:1 resampling of training is undone.
 
-The methods train on batches with as many abnormals as normals, so their logits are those of a prevalence of 1/2. A
-calibration error alone is worthless at a prevalence of 1 %: a constant has the best (facts of `ece`). So Brier's score
-stands with its skill, and the slope and intercept of logistic recalibration (Cox 1958; Van Calster et al. 2019).
+The methods train on batches with as many abnormals as normals, so their logits are those of a prevalence of 1/2. At a
+prevalence of 1 % a calibration error alone is worthless: a constant has the best one. So there are also the Brier score
+with its skill, and the slope and intercept of logistic recalibration (Cox 1958; Van Calster et al. 2019).
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
-from dbtssl.evaluation.statistics.intervals import Estimate
+from dbtssl.evaluation.metrics.metric import Metric
+from dbtssl.evaluation.statistics.intervals import (
+    Estimate,
+    drawn_value,
+    estimated_value,
+    too_few_patients,
+)
+from dbtssl.evaluation.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-TRAINED_AT = 0.5  # share of abnormals in training batches
+    from dbtssl.evaluation.metrics.metric import Case
+
+TRAINED_AT = 0.5  # fraction of abnormals in training batches
 BINS = 15
-STEPS = 100  # of Newton's method; ten are enough but where the classes hardly overlap
+STEPS = 100  # of Newton's method; ten are enough unless the classes hardly overlap
 LEAST_SPREAD = 1e-290  # of scores, so that a slope does not overflow
 
 
@@ -34,17 +45,17 @@ def undo_resampling(
 
 
 def squared_errors(abnormal: NDArray[np.bool_], logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(p - y)^2 of each unit; their mean is Brier's score."""
+    """(p - y)^2 of each unit; their mean is the Brier score."""
     return np.asarray(expit(np.where(abnormal, -logits, logits)) ** 2, dtype=np.float64)
 
 
 def log_losses(abnormal: NDArray[np.bool_], logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Negative log-likelihood of each unit in nats, from logits, so that a sure mistake stays finite."""
+    """Negative log-likelihood of each unit in nats, from logits, so that a confident mistake stays finite."""
     return np.logaddexp(0.0, np.where(abnormal, -logits, logits))
 
 
 def equal_mass_error(abnormal: NDArray[np.bool_], logits: NDArray[np.float64]) -> float:
-    """Mean |mean p - share of abnormals| over 15 bins with equally many units, ties in one bin, weighted by units."""
+    """Mean |mean p - fraction of abnormals| over 15 bins of equally many units, ties in one bin, weighted by units."""
     n = len(logits)
     bins = np.minimum((rankdata(logits) - 0.5) * BINS / n, BINS - 1).astype(np.intp)
     gap = np.bincount(bins, expit(logits) - abnormal, minlength=BINS)
@@ -54,9 +65,9 @@ def equal_mass_error(abnormal: NDArray[np.bool_], logits: NDArray[np.float64]) -
 def calibration_slope(
     abnormal: NDArray[np.bool_], logits: NDArray[np.float64], patients: NDArray[np.int64]
 ) -> Estimate:
-    """b of logit P(abnormal) = a + b logit; both classes must be there.
+    """b of logit P(abnormal) = a + b logit; both classes must be present.
 
-    Maximum likelihood, sandwich error over patients. Where a threshold separates the classes b has no finite value.
+    Maximum likelihood, sandwich error over patients. If a threshold separates the classes, b has no finite value.
     """
     x, y = logits[abnormal], logits[~abnormal]
     if np.ptp(logits) == 0:
@@ -93,7 +104,7 @@ def calibration_slope(
 def calibration_intercept(
     abnormal: NDArray[np.bool_], logits: NDArray[np.float64], patients: NDArray[np.int64]
 ) -> Estimate:
-    """a of logit P(abnormal) = a + logit (calibration in the large): 0 where the mean probability is the prevalence."""
+    """a of logit P(abnormal) = a + logit (calibration in the large): 0 if the mean probability is the prevalence."""
     total = abnormal.sum()
 
     def lacking(a: float) -> float:
@@ -125,3 +136,138 @@ def _sandwich(
     bread = np.linalg.inv(information)
     meat = count / (count - 1) * scores @ scores.T if count > 1 else np.zeros_like(information)
     return np.sqrt(np.maximum(np.diag(bread @ meat @ bread), 0.0))
+
+
+def _of_probabilities(of: Callable[[Metric, Case], Value]) -> Callable[[Metric, Case], Value]:
+    """``of``, or the reason why the scores give no probabilities."""
+    return lambda metric, case: (
+        Value(reason=case.uncalibrated) if case.uncalibrated else of(metric, case)
+    )
+
+
+def _logits(case: Case) -> NDArray[np.float64]:
+    """Logits at the prevalence of validation."""
+    assert case.val is not None, "without it the case is uncalibrated"
+    return undo_resampling(case.units.scores, float(case.val.abnormal.mean()))
+
+
+@_of_probabilities
+def _loss_value(metric: Metric, case: Case) -> Value:
+    """A mean loss with its interval; Brier's skill is relative to the test set's own prevalence."""
+    numbers, draws = case.shared(_losses)
+    number = float(numbers[metric.name][0])
+    if draws is None:
+        return Value(value=number, reason=too_few_patients(case.units))
+    return drawn_value(metric, number, draws[metric.name], case.units, case.protocol.confidence)
+
+
+def _losses(
+    case: Case,
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]] | None]:
+    """All mean losses, and their bootstrap draws if there are any."""
+    once = np.ones((1, len(np.unique(case.units.patients))))
+    numbers = _mean_losses(case, once)
+    return numbers, None if case.weights is None else _mean_losses(case, case.weights)
+
+
+def _mean_losses(case: Case, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Mean losses and Brier's skill when patient p counts ``weights[d, p]`` times, ``(D,)`` each."""
+    abnormal, logits = case.units.abnormal, case.shared(_logits)
+    losses = {"brier": squared_errors(abnormal, logits), "log-loss": log_losses(abnormal, logits)}
+    codes = np.unique(case.units.patients, return_inverse=True)[1]
+    n = weights @ np.bincount(codes)
+    prevalence = weights @ np.bincount(codes, abnormal) / n
+    found = {name: weights @ np.bincount(codes, loss) / n for name, loss in losses.items()}
+    reference = prevalence * (1 - prevalence)
+    skill = np.full(len(weights), np.nan)
+    np.divide(found["brier"], reference, out=skill, where=reference > 0)
+    return found | {"brier-skill": 1 - skill}
+
+
+@_of_probabilities
+def _slope_value(metric: Metric, case: Case) -> Value:
+    estimate = calibration_slope(*case.arrays)
+    return estimated_value(estimate, case.units, case.protocol.confidence)
+
+
+@_of_probabilities
+def _intercept_value(metric: Metric, case: Case) -> Value:
+    units = case.units
+    estimate = calibration_intercept(units.abnormal, case.shared(_logits), units.patients)
+    return estimated_value(estimate, units, case.protocol.confidence)
+
+
+@_of_probabilities
+def _error_value(metric: Metric, case: Case) -> Value:
+    return Value(
+        value=equal_mass_error(case.units.abnormal, case.shared(_logits)),
+        reason="it is biased upwards, and in draws of patients more so",
+    )
+
+
+METRICS = (
+    Metric(
+        "brier",
+        "Brier",
+        "mean squared error of the probability, 1:1 resampling undone",
+        unit="plain",
+        decimals=4,
+        direction="lower",
+        compute=_loss_value,
+        interval="bootstrap",
+    ),
+    Metric(
+        "brier-skill",
+        "Brier skill",
+        "share of the Brier score of 'always the prevalence' that is saved; below 0 is worse than it",
+        unit="plain",
+        decimals=3,
+        low=None,
+        compute=_loss_value,
+        interval="bootstrap",
+    ),
+    Metric(
+        "log-loss",
+        "Log loss",
+        "mean negative log-likelihood in nats, 1:1 resampling undone",
+        unit="plain",
+        decimals=4,
+        direction="lower",
+        high=None,
+        compute=_loss_value,
+        interval="bootstrap",
+    ),
+    Metric(
+        "calibration-slope",
+        "Cal. slope",
+        "slope of the outcome on the logit: 1 is right, below 1 is overconfident",
+        unit="plain",
+        decimals=2,
+        direction="",
+        low=None,
+        high=None,
+        compute=_slope_value,
+        interval="sandwich",
+    ),
+    Metric(
+        "calibration-intercept",
+        "Cal. intercept",
+        "shift of the logit that makes the mean probability right: 0 is right, below 0 was too high",
+        unit="plain",
+        decimals=2,
+        direction="",
+        low=None,
+        high=None,
+        compute=_intercept_value,
+        interval="sandwich",
+    ),
+    Metric(
+        "ece",
+        "ECE",
+        "calibration error of the probability of abnormal over 15 bins of equal mass; 'always the prevalence' has 0",
+        unit="plain",
+        decimals=4,
+        direction="lower",
+        compute=_error_value,
+    ),
+)

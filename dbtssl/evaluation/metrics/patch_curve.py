@@ -1,4 +1,4 @@
-"""AUC by the number of patches a slice, from stored logits alone (SIFT-DBT, figure 3)."""
+"""AUC by the number of patches per slice, from stored logits alone (SIFT-DBT, figure 3)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def patch_curve(
     """AUC with its interval of slices and volumes for the first 1, 2, ... patches of every slice.
 
     The first n of a row are what a prediction with n patches would have been. Beyond `MOST`, counts are spread evenly
-    on the log scale. Empty where patches lie on a lattice, whose order means nothing, where there is one patch, and
-    where a class is missing. Without a ``volume_aggregator`` there are slices alone.
+    on the log scale. Empty if patches lie on a lattice, whose order means nothing, if there is one patch, and if a
+    class is missing. Without a ``volume_aggregator`` there are slices only.
     """
     largest = int(np.diff(p.offsets).min())
     if p.made.inference == "grid" or largest < 2:

@@ -1,4 +1,4 @@
-"""What happens at a threshold that was chosen on validation: NPV, PPV, NR, AR and what follows from them."""
+"""The metrics at the threshold that the protocol chooses: NPV, PPV, NR, AR and what follows from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dbtssl.evaluation.metrics.metric import Metric
 from dbtssl.evaluation.score_set import counts_at
 from dbtssl.evaluation.statistics.clustered import logit_draws_interval, proportion_interval
 from dbtssl.evaluation.statistics.intervals import (
@@ -19,10 +20,8 @@ from dbtssl.evaluation.values import Value
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dbtssl.evaluation.metrics.metric import Case
     from dbtssl.evaluation.score_set import ScoreSet
-
-RATES = ("npv", "ppv", "nr", "ar", "recall-rate")
-COMBINED = ("balanced-accuracy", "npv-gain")
 
 
 def rates(
@@ -31,7 +30,7 @@ def rates(
     tn: NDArray[np.float64],
     fn: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """All rates from counts ``(D,)``, weighted or not; nan where nothing is divided by."""
+    """All rates from counts ``(D,)``, weighted or not; nan if the denominator is 0."""
     n = tp + fp + tn + fn
     nr, ar, npv = _ratio(tn, tn + fp), _ratio(tp, tp + fn), _ratio(tn, tn + fn)
     return {
@@ -50,9 +49,16 @@ def rate_draws(
 ) -> dict[str, NDArray[np.float64]]:
     """All rates when patient p counts ``weights[d, p]`` times and the threshold is ``thresholds[d]``, ``(D,)`` each.
 
-    With thresholds from draws of the validation patients this is the nested bootstrap: it holds the uncertainty of
-    both splits. It is nan where there is no threshold.
+    With thresholds from draws of the validation patients this is the nested bootstrap: it includes the uncertainty of
+    both splits. It is nan for a draw without a threshold.
     """
+    return rates(*count_draws(units, thresholds, weights))
+
+
+def count_draws(
+    units: ScoreSet, thresholds: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Weighted counts tp, fp, tn, fn of the same draws, ``(D,)`` each, for a metric that combines them."""
     known = np.isfinite(thresholds)
     distinct, which = np.unique(thresholds[known], return_inverse=True)
     codes = np.unique(units.patients, return_inverse=True)[1]
@@ -67,11 +73,10 @@ def rate_draws(
         normal = below[which]  # called normal, draws x patients
         called.append(np.einsum("dp,dp->d", kept, normal))
         total.append(kept @ table.sum(axis=0))
-    found = rates(total[0] - called[0], total[1] - called[1], called[1], called[0])
-    out = {name: np.full(len(weights), np.nan) for name in found}
-    for name, values in found.items():
-        out[name][known] = values
-    return out
+    counts = total[0] - called[0], total[1] - called[1], called[1], called[0]
+    out = np.full((len(counts), len(weights)), np.nan)
+    out[:, known] = counts
+    return tuple(out)
 
 
 def rate_values(
@@ -82,9 +87,9 @@ def rate_values(
 ) -> dict[str, Value]:
     """All rates of ``score > threshold``; ``draws`` are those of the nested bootstrap, if the threshold was chosen.
 
-    The interval of a share holds that for the threshold as it stands, Wilson's with the effective sample size, and that
-    of the nested bootstrap, which says little where all draws are at 0 or 1. Degrees of freedom: patients with such a
-    unit - 1; for NPV, whose errors all come from them, at most positive patients - 1, and so for PPV and AR.
+    The interval of a fraction contains both that for a fixed threshold, Wilson's with the effective sample size, and
+    that of the nested bootstrap, which says little if all draws are at 0 or 1. Degrees of freedom: patients with such a
+    unit - 1; for NPV, whose errors are all of positive patients, at most positive patients - 1; the same for PPV, AR.
     """
     normal_called, normal = units.scores <= threshold, ~units.abnormal
     abnormal_called, level = ~normal_called, units.level
@@ -102,14 +107,15 @@ def rate_values(
         out[name] = _share(units.patients, hit & among, among, what, df, confidence, drawn)
     counts = counts_at(units.abnormal, units.scores, threshold)
     exact = rates(*(np.array([float(count)]) for count in counts))
-    for name in COMBINED:
+    for metric in COMBINED:
+        name = metric.name
         if np.isnan(exact[name][0]):
             out[name] = Value(reason=out["npv"].reason)
         elif draws is None:
             reason = too_few_patients(units) or "its interval needs draws of patients"
             out[name] = Value(value=float(exact[name][0]), reason=reason)
         else:
-            out[name] = drawn_value(name, float(exact[name][0]), draws[name], units, confidence)
+            out[name] = drawn_value(metric, float(exact[name][0]), draws[name], units, confidence)
     return out
 
 
@@ -122,7 +128,7 @@ def _share(
     confidence: float,
     draws: NDArray[np.float64] | None,
 ) -> Value:
-    """Share of ``hit`` among ``among``; at most ``df`` degrees of freedom."""
+    """Fraction of ``hit`` among ``among``; at most ``df`` degrees of freedom."""
     if not among.any():
         return Value(reason=f"there are no {what}")
     names, codes = np.unique(patients[among], return_inverse=True)
@@ -149,3 +155,88 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
     out = np.full(np.shape(a), np.nan)
     np.divide(a, b, out=out, where=b > 0)
     return out
+
+
+def _at_threshold(metric: Metric, case: Case) -> Value:
+    """The rate at the threshold of the protocol; its interval draws the patients that it was chosen on as well."""
+    if case.threshold is None:
+        return Value(reason=case.choice.reason)
+    return case.shared(_rates_of)[metric.name]
+
+
+def _rates_of(case: Case) -> dict[str, Value]:
+    assert case.threshold is not None
+    draws = None
+    if case.threshold_draws is not None and case.weights is not None:
+        draws = rate_draws(case.units, case.threshold_draws, case.weights)
+    return rate_values(case.units, case.threshold, case.protocol.confidence, draws)
+
+
+# NPV runs from 99.5 to 100 % at a prevalence of 1 %, so one decimal would not distinguish two rows.
+NPV = Metric(
+    "npv",
+    "NPV",
+    "share of normals among those called normal",
+    decimals=2,
+    compute=_at_threshold,
+    interval="wilson",
+    all_normal=lambda normals: normals,
+    default=True,
+    keep=60,
+)
+NR = Metric(
+    "nr",
+    "NR",
+    "normal recall: share of normals called normal (specificity)",
+    compute=_at_threshold,
+    interval="wilson",
+    all_normal=lambda normals: 1.0,
+    default=True,
+    keep=55,
+)
+AR = Metric(
+    "ar",
+    "AR",
+    "abnormal recall: share of abnormals called abnormal (sensitivity)",
+    compute=_at_threshold,
+    interval="wilson",
+    all_normal=lambda normals: 0.0,
+    default=True,
+    keep=56,
+)
+PPV = Metric(
+    "ppv",
+    "PPV",
+    "share of abnormals among those called abnormal",
+    compute=_at_threshold,
+    interval="wilson",
+)
+BALANCED_ACCURACY = Metric(
+    "balanced-accuracy",
+    "Balanced acc.",
+    "mean of NR and AR",
+    compute=_at_threshold,
+    interval="bootstrap",
+    all_normal=lambda normals: 0.5,
+)
+RECALL_RATE = Metric(
+    "recall-rate",
+    "Recall rate",
+    "share of all units called abnormal",
+    direction="",
+    compute=_at_threshold,
+    interval="wilson",
+    all_normal=lambda normals: 0.0,
+)
+NPV_GAIN = Metric(
+    "npv-gain",
+    "NPV gain",
+    "NPV minus that of calling everything normal",
+    decimals=2,
+    low=-1.0,
+    compute=_at_threshold,
+    interval="bootstrap",
+    all_normal=lambda normals: 0.0,
+)
+COMBINED = (BALANCED_ACCURACY, NPV_GAIN)
+METRICS = (NPV, NR, AR, PPV, BALANCED_ACCURACY, RECALL_RATE, NPV_GAIN)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """``rule`` on ``units``; where they are None, ``reason`` says why in words."""
+    """``rule`` on ``units``; if they are None, ``reason`` says why."""
 
     rule: ThresholdRule | None
     units: ScoreSet | None
@@ -45,7 +45,7 @@ def choice_of_threshold(
 
 
 def one_class(units: ScoreSet | None, split: str) -> str:
-    """Why a set of units cannot be scored; empty where both classes are there."""
+    """Why a set of units cannot be scored; empty if both classes are present."""
     if units is None:
         return f"no {split} predictions were given"
     if units.abnormal.all():

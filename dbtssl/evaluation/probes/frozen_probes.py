@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbtssl.config import Config, canonical_json
 from dbtssl.errors import DataError
+from dbtssl.evaluation.probes.frozen_metrics import DENSITY, RECALL
 from dbtssl.evaluation.probes.representation import NOT_FINITE, cross_view_hits
 from dbtssl.evaluation.statistics.clustered import (
     logit_draws_interval,
@@ -30,7 +31,6 @@ from dbtssl.evaluation.values import Value
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DENSITY, RECALL = "density-rho", "recall@10"
 K = 10  # nearest volumes of the other view that count
 LEAST_CANDIDATES = 20  # with fewer, chance alone finds more than half
 LEAST_VALUES = 3  # distinct densities in training and in test

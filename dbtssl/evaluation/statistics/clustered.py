@@ -20,20 +20,6 @@ SEED = 0  # of the bootstrap: an interval is the same whenever it is computed
 BLOCK = 2**20  # patients that are drawn at once
 
 
-def delong_covariance(
-    abnormal: NDArray[np.bool_], scores: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """AUCs ``(K,)`` and their covariance ``(K, K)``, units independent (DeLong et al. 1988).
-
-    Two units of each class at least.
-    """
-    parts = [placements(abnormal, s) for s in scores]
-    x = np.stack([p.abnormal for p in parts])
-    y = np.stack([p.normal for p in parts])
-    covariance = np.atleast_2d(np.cov(x)) / x.shape[1] + np.atleast_2d(np.cov(y)) / y.shape[1]
-    return np.array([p.auc for p in parts]), covariance
-
-
 def clustered_covariance(
     abnormal: NDArray[np.bool_], scores: Sequence[NDArray[np.float64]], patients: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

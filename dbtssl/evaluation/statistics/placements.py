@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from dbtssl.evaluation.catalogue import DEFAULT
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-METRICS = DEFAULT
 
 
 class Placements(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbtssl.config import digest
 from dbtssl.errors import ConfigError
-from dbtssl.evaluation.catalogue import EQUAL_DECIMALS
+from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.training.checkpoint import load_checkpoint, save_checkpoint
 from dbtssl.training.training_log import append_line, cut_back, length
 

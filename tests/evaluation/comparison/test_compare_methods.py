@@ -5,12 +5,14 @@ import pytest
 from scipy.stats import t as student
 
 from dbtssl.errors import ConfigError, DataError
+from dbtssl.evaluation.catalogue import METRICS
 from dbtssl.evaluation.comparison.compare_methods import compare, indistinguishable
 from dbtssl.evaluation.comparison.minimum_difference import smallest_difference
-from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS
 from dbtssl.evaluation.statistics.clustered import clustered_covariance
 from dbtssl.evaluation.statistics.multi_reader import components, random_seeds
 from dbtssl.evaluation.statistics.placements import placements
+
+CURVE_METRICS = tuple(m.name for m in METRICS if m.draws)
 
 
 @pytest.fixture

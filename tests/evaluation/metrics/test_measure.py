@@ -9,20 +9,18 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from dbtssl.config import canonical_json
 from dbtssl.errors import DataError
-from dbtssl.evaluation.catalogue import CATALOGUE
-from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS, curve_draws
-from dbtssl.evaluation.metrics.measure import (
-    AT_THRESHOLD,
-    CALIBRATION,
-    MEASURED,
-    PROBABILITIES,
-    measure,
-)
+from dbtssl.evaluation.catalogue import CATALOGUE, MEASURED, METRICS
+from dbtssl.evaluation.metrics import calibration, rates
+from dbtssl.evaluation.metrics.curve_draws import curve_draws
+from dbtssl.evaluation.metrics.measure import PROBABILITIES, measure
 from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT
 from dbtssl.evaluation.values import Row, Value
 
 from ..conftest import balanced
 
+AT_THRESHOLD = tuple(m.name for m in rates.METRICS)
+CALIBRATION = tuple(m.name for m in calibration.METRICS)
+CURVE_METRICS = tuple(m.name for m in METRICS if m.draws)
 N, POSITIVES = 60, 15
 RNG = np.random.default_rng(0)
 ABNORMAL = np.arange(N) < POSITIVES
@@ -228,7 +226,7 @@ def test_any_level_will_do(units):
 
 def test_a_point_estimate_is_a_draw_of_everybody_once(units):
     of = units(ABNORMAL, np.round(SCORES["ordinary"]), np.arange(N) % 20)
-    once = curve_draws(of, np.ones((1, 20)), "at-least")
+    once = curve_draws(of, np.ones((1, 20)), "at-least", METRICS)
     row = measure(of, None, STRICT)
     for name in CURVE_METRICS:
         assert row.values[name].value == pytest.approx(once[name][0], abs=1e-12), name

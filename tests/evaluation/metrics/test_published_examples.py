@@ -6,8 +6,10 @@ from scipy.stats import chi2
 
 from dbtssl.evaluation.comparison.compare_methods import compare, holm
 from dbtssl.evaluation.comparison.minimum_difference import chance, detectable
-from dbtssl.evaluation.statistics.clustered import clustered_covariance, delong_covariance
+from dbtssl.evaluation.statistics.clustered import clustered_covariance
 from dbtssl.evaluation.statistics.multi_reader import Components, random_seeds
+
+from ..conftest import delong_covariance
 
 # DeLong, DeLong and Clarke-Pearson 1988, as printed in SAS/STAT 13.1, example 60.8: albumin, total protein, K-G score,
 # and whether surgery is indicated, of the 43 patients without missing values.

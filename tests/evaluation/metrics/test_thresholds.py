@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dbtssl.evaluation.metrics.measure import AT_THRESHOLD, measure
-from dbtssl.evaluation.metrics.rates import rate_draws
+from dbtssl.evaluation.metrics.measure import measure
+from dbtssl.evaluation.metrics.rates import BALANCED_ACCURACY, METRICS, rate_draws
 from dbtssl.evaluation.metrics.thresholds import choice_of_threshold
 from dbtssl.evaluation.operating_points.threshold_rules import (
     choose_threshold,
@@ -16,6 +16,7 @@ from dbtssl.evaluation.statistics.intervals import drawn_value
 
 from ..conftest import balanced
 
+AT_THRESHOLD = tuple(metric.name for metric in METRICS)
 N = 60
 ABNORMAL = np.arange(N) < 15
 
@@ -55,14 +56,14 @@ def test_as_published_takes_one_half_for_slices_and_the_grid_on_test_for_volumes
     assert measure(test, None, AS_PUBLISHED).threshold == row.threshold
 
 
-def test_a_threshold_of_the_test_set_is_chosen_anew_in_the_same_draws(splits):
+def test_a_threshold_of_the_test_set_is_chosen_again_in_the_same_draws(splits):
     """Where the threshold comes from the patients that are scored, one draw serves both."""
     test, val = splits()
     weights = patient_draws(test.abnormal, test.patients)
     thresholds = threshold_draws(test, weights, threshold_rule("balanced-grid"))
     draws = rate_draws(test, thresholds, weights)["balanced-accuracy"]
     value = measure(test, val, AS_PUBLISHED).values["balanced-accuracy"]
-    assert value == drawn_value("balanced-accuracy", value.value, draws, test, 0.95)
+    assert value == drawn_value(BALANCED_ACCURACY, value.value, draws, test, 0.95)
     assert value != measure(test, val, STRICT).values["balanced-accuracy"]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from dbtssl.evaluation.metrics.curve_draws import CURVE_METRICS, curve_draws
+from dbtssl.evaluation.catalogue import METRICS
+from dbtssl.evaluation.metrics.curve_draws import curve_draws
 from dbtssl.evaluation.operating_points.points import sensitivity_at as sensitivity_point
 from dbtssl.evaluation.operating_points.points import specificity_at as specificity_point
 from dbtssl.evaluation.operating_points.roc import (
@@ -18,6 +19,8 @@ from dbtssl.evaluation.operating_points.roc import (
     specificity_at,
 )
 from dbtssl.evaluation.statistics.clustered import patient_draws
+
+CURVE_METRICS = tuple(m.name for m in METRICS if m.draws)
 
 
 def case(seed, levels=None, n=70, patients=18):
@@ -135,9 +138,9 @@ def test_partial_areas_of_both_sides_in_closed_form():
 def test_blocks_change_nothing(units, monkeypatch):
     abnormal, scores, ids = case(5, 2)
     weights = patient_draws(abnormal, ids, 40)
-    whole = curve_draws(units(abnormal, scores, ids), weights, "at-least")
+    whole = curve_draws(units(abnormal, scores, ids), weights, "at-least", METRICS)
     monkeypatch.setattr("dbtssl.evaluation.operating_points.roc.BLOCK_BYTES", 2000)
-    parts = curve_draws(units(abnormal, scores, ids), weights, "at-least")
+    parts = curve_draws(units(abnormal, scores, ids), weights, "at-least", METRICS)
     assert tuple(whole) == CURVE_METRICS
     for name, draws in whole.items():
         assert draws.shape == (40,)
@@ -146,7 +149,7 @@ def test_blocks_change_nothing(units, monkeypatch):
 
 def test_a_draw_without_normals_has_no_shares(units):
     weights = np.array([[1.0, 1.0], [2.0, 0.0]])
-    found = curve_draws(units([1, 1, 0], [2.0, 3.0, 1.0], [0, 1, 1]), weights, "at-least")
+    found = curve_draws(units([1, 1, 0], [2.0, 3.0, 1.0], [0, 1, 1]), weights, "at-least", METRICS)
     for name in CURVE_METRICS:
         np.testing.assert_array_equal(np.isnan(found[name]), [False, True], err_msg=name)
 
@@ -162,7 +165,7 @@ def test_copies_of_a_patient_weigh_like_a_weight(units):
         np.r_[ids, np.full(len(twice), 999)],
     )
     once = np.ones((1, len(np.unique(copied[2]))))
-    mine = curve_draws(units(abnormal, scores, ids), weights, "at-least")
-    theirs = curve_draws(units(*copied), once, "at-least")
+    mine = curve_draws(units(abnormal, scores, ids), weights, "at-least", METRICS)
+    theirs = curve_draws(units(*copied), once, "at-least", METRICS)
     for name in CURVE_METRICS:
         assert mine[name] == pytest.approx(theirs[name], abs=1e-12), name

@@ -5,12 +5,13 @@ from sklearn.metrics import roc_auc_score
 
 from dbtssl.evaluation.statistics.clustered import (
     clustered_covariance,
-    delong_covariance,
     logit_draws_interval,
     logit_t_interval,
     patient_draws,
     proportion_interval,
 )
+
+from ..conftest import delong_covariance
 
 
 def clustered_case(seed, patients=30, positives=8, mixed=False):

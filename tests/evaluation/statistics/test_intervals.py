@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from dbtssl.evaluation.catalogue import DEFAULT
 from dbtssl.evaluation.metrics.measure import measure
 from dbtssl.evaluation.metrics.rates import rate_values
 from dbtssl.evaluation.protocol import STRICT
-from dbtssl.evaluation.statistics.placements import METRICS
 
 
 def values(units, threshold=0.0):
     found = measure(units, None, STRICT).values | rate_values(units, threshold, STRICT.confidence)
-    return {name: found[name] for name in METRICS}
+    return {name: found[name] for name in DEFAULT}
 
 
 def test_intervals_hold_their_values(units):

@@ -17,8 +17,9 @@ from dbtssl.evaluation.metrics.equal_depth import at_equal_depth
 from dbtssl.evaluation.metrics.measure import measure
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.score_set import ScoreSet
-from dbtssl.evaluation.statistics.clustered import delong_covariance
 from dbtssl.evaluation.statistics.intervals import auc_value
+
+from ..conftest import delong_covariance
 
 pytestmark = pytest.mark.slow
 SHIFT = np.sqrt(2) * norm.ppf(0.9)  # AUC 0.9

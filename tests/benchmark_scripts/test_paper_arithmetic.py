@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 
 from dbtssl.errors import DataError
-from dbtssl.evaluation.arithmetic import (
-    common,
-    implied_normals,
-    npv_of_all_normal,
-    whole_misses,
-)
 from dbtssl.evaluation.metrics.rates import rate_values
+from dbtssl.evaluation.score_set import ScoreSet
 
 ROOT = Path(__file__).parents[2]
 PAPER = Path(__file__).parents[2] / "../shared/paper"
@@ -36,26 +31,28 @@ def paper_rows():
         return list(csv.DictReader(file))
 
 
-def npv(units, normal, nr, ar):
+def npv(normal, nr, ar):
     """NPV in percent on ``normal`` slices and the 320 abnormal ones, at recalls ``nr`` and ``ar`` in percent."""
     scores = np.zeros(ABNORMAL + normal)
     scores[: round(ABNORMAL * ar / 100)] = 1
     scores[ABNORMAL : ABNORMAL + round(normal * (1 - nr / 100))] = 1
     abnormal = np.arange(len(scores)) < ABNORMAL
-    values = rate_values(units(abnormal, scores, np.arange(len(scores)) // 70), 0.5, 0.95)
+    ids = tuple(f"u{i:06d}" for i in range(len(scores)))
+    units = ScoreSet("slice", ids, np.arange(len(scores)) // 70, abnormal, scores)
+    values = rate_values(units, 0.5, 0.95)
     assert 100 * values["ar"].value == pytest.approx(ar, abs=0.16)
     assert 100 * values["nr"].value == pytest.approx(nr, abs=0.01)
     return 100 * values["npv"].value
 
 
-def test_table_1_mixes_two_test_sets(paper_rows, units):
+def test_table_1_mixes_two_test_sets(paper_rows):
     """Rows of one patch fit the subset and not the full set; the two of 20 patches the other way round."""
     for row in paper_rows:
         numbers = float(row["nr"]), float(row["ar"])
         fits, misses = (NORMAL, SUBSET) if row["patches"] == "20" else (SUBSET, NORMAL)
         printed = float(row["npv"])
-        assert npv(units, fits, *numbers) == pytest.approx(printed, abs=0.0101), row
-        assert abs(npv(units, misses, *numbers) - printed) > 0.05, row
+        assert npv(fits, *numbers) == pytest.approx(printed, abs=0.0101), row
+        assert abs(npv(misses, *numbers) - printed) > 0.05, row
 
 
 def test_volume_recalls_are_whole_volumes_of_39(paper_rows):
@@ -68,44 +65,49 @@ def test_volume_recalls_are_whole_volumes_of_39(paper_rows):
 
 @pytest.mark.parametrize("normals", [100, 3_736, 58_980, 245_875])
 @pytest.mark.parametrize(("missed", "alarms"), [(1, 0.0), (37, 0.1), (125, 0.5), (319, 0.9)])
-def test_printed_rates_imply_the_number_that_they_were_made_from(normals, missed, alarms):
+def test_printed_rates_imply_the_number_that_they_were_made_from(
+    arithmetic, normals, missed, alarms
+):
     """Rates of counts that are known, rounded as a table does."""
     right = normals - round(alarms * normals)
     npv = round(100 * right / (right + missed), 2)
     nr, ar = round(100 * right / normals, 2), round(100 * (320 - missed) / 320, 2)
-    assert whole_misses(ar, 320) == missed
-    assert implied_normals(npv, nr, ar, 320).holds(normals)
+    assert arithmetic.whole_misses(ar, 320) == missed
+    assert arithmetic.implied_normals(npv, nr, ar, 320).holds(normals)
 
 
-def test_the_range_in_closed_form():
+def test_the_range_in_closed_form(arithmetic):
     """FN 10 of 20, NR 50 %: NPV between 98.995 and 99.005 % means TN between 985.0249 and 995.0251."""
-    found = implied_normals(99.0, 50.0, 50.0, 20)
+    found = arithmetic.implied_normals(99.0, 50.0, 50.0, 20)
     assert found.low == pytest.approx(10 * 0.98995 / 0.01005 / 0.50005)
     assert found.high == pytest.approx(10 * 0.99005 / 0.00995 / 0.49995)
     assert found.holds(1980)
     assert not found.holds(1965)
 
 
-def test_nothing_missed_implies_nothing():
-    assert implied_normals(100.0, 12.76, 100.0, 39) == (0.0, math.inf)
-    assert implied_normals(100.0, 99.0, 99.69, 320).high == math.inf
+def test_nothing_missed_implies_nothing(arithmetic):
+    assert arithmetic.implied_normals(100.0, 12.76, 100.0, 39) == (0.0, math.inf)
+    assert arithmetic.implied_normals(100.0, 99.0, 99.69, 320).high == math.inf
 
 
-def test_a_recall_that_no_count_gives():
+def test_a_recall_that_no_count_gives(arithmetic):
     with pytest.raises(DataError, match=r"AR 74.5 % is no whole number of 39 abnormals"):
-        whole_misses(74.5, 39)
-    assert whole_misses(74.35, 39) == 10  # 29 of 39 is 74.359 %, cut in Table 3
-    assert whole_misses(84.62, 39) == 6  # 33 of 39 is 84.615 %
+        arithmetic.whole_misses(74.5, 39)
+    assert arithmetic.whole_misses(74.35, 39) == 10  # 29 of 39 is 74.359 %, cut in Table 3
+    assert arithmetic.whole_misses(84.62, 39) == 6  # 33 of 39 is 84.615 %
 
 
-def test_ranges_that_share_nothing():
-    one, other = implied_normals(99.0, 50.0, 50.0, 20), implied_normals(99.5, 50.0, 50.0, 20)
-    assert common([one, other]).low > common([one, other]).high
-    assert common([one]) == one
+def test_ranges_that_share_nothing(arithmetic):
+    one, other = (
+        arithmetic.implied_normals(99.0, 50.0, 50.0, 20),
+        arithmetic.implied_normals(99.5, 50.0, 50.0, 20),
+    )
+    assert arithmetic.common([one, other]).low > arithmetic.common([one, other]).high
+    assert arithmetic.common([one]) == one
 
 
-def test_all_normal_is_the_share_of_normals():
-    assert round(npv_of_all_normal(3_736, 39), 2) == 98.97
+def test_all_normal_is_the_share_of_normals(arithmetic):
+    assert round(arithmetic.npv_of_all_normal(3_736, 39), 2) == 98.97
 
 
 def test_the_page_is_what_the_script_prints():
