@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.comparison.compare_methods import Difference
     from dbtssl.evaluation.values import Row, Score
     from dbtssl.report.row_differences import Unlike
-    from dbtssl.report.table_model import Entry, Group, Rank, Tie
+    from dbtssl.report.table_model import Entry, Group, Rank, TiedMethod
 
 
 def build_table(
@@ -247,7 +247,7 @@ def _compared(
     return out
 
 
-def _is_of(found: Difference | Tie, line: TableRow) -> bool:
+def _is_of(found: Difference | TiedMethod, line: TableRow) -> bool:
     """Whether it is of the line: a method's mean, or its only seed, over all units."""
     return (
         line.kind == "method"

@@ -12,7 +12,7 @@ from dbtssl.report.table_cells import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbtssl.evaluation.values import Looked, Value
+    from dbtssl.evaluation.values import LocalisationResult, Value
 
 NAMES = {
     "mean_sensitivity_positive": "mean sensitivity, volumes with a box (primary)",
@@ -34,7 +34,7 @@ def renderable(title: str, values: Mapping[str, Value]) -> Table:
     return table
 
 
-def looked_notes(looked: Looked | None) -> Iterable[str]:
+def looked_notes(looked: LocalisationResult | None) -> Iterable[str]:
     """One note for each question, and the rule; none where no volume has a box."""
     if looked is None:
         return

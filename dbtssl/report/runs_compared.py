@@ -59,7 +59,7 @@ class Change(Config):
     values: tuple[str | None, ...] = Field(description="as text, one a run")
 
 
-class Moved(Config):
+class RankChange(Config):
     """A patient whose rank moved."""
 
     run: str = Field(description="letter of the later run")
@@ -82,7 +82,7 @@ class RunsCompared(Config):
         default=(), description="components whose distribution, version or code differs"
     )
     data: tuple[Change, ...] = Field(description="hashes that differ")
-    moved: tuple[Moved, ...] = Field(description="patients whose rank moved most")
+    moved: tuple[RankChange, ...] = Field(description="patients whose rank moved most")
     notes: tuple[str, ...] = Field(default=(), description="what is not compared, and why")
 
     def letters(self) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ def _pair(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def _moved(m: Moved) -> tuple[str, ...]:
+def _moved(m: RankChange) -> tuple[str, ...]:
     return (
         m.run,
         clean(m.method),

@@ -68,7 +68,7 @@ class Entry:
         )
 
 
-class Tie(Config):
+class TiedMethod(Config):
     """A method whose paired difference to the best of a metric cannot be told from 0, over all its seeds."""
 
     method: str = Field(description="name of the method")
@@ -84,7 +84,7 @@ class Compared:
 
     baseline: str = ""
     differences: tuple[Difference, ...] = ()
-    ties: tuple[Tie, ...] = ()
+    ties: tuple[TiedMethod, ...] = ()
     notes: tuple[str, ...] = ()
 
 

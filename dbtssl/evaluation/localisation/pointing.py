@@ -14,8 +14,8 @@ from dbtssl.evaluation.localisation.boxes import FULL_ROWS, boxes_of
 from dbtssl.evaluation.localisation.detection import PRIMARY, detection_values, match
 from dbtssl.evaluation.score_set import codes
 from dbtssl.evaluation.statistics.clustered import proportion_interval
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
-from dbtssl.evaluation.values import Looked, Value
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
+from dbtssl.evaluation.values import LocalisationResult, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,9 @@ RULE = (
 )
 
 
-def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -> Looked | None:
+def looked(
+    p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol
+) -> LocalisationResult | None:
     """All three for the abnormal volumes of ``p`` that have boxes; None where no volume has one.
 
     ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its share.
@@ -47,7 +49,7 @@ def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -
     hits, chances = _slice_hits(p, of_slices, boxed)
     reason = _no_patches(p, protocol)
     on, by_chance, of = ([], [], []) if reason else _patch_hits(p, boxed)
-    return Looked(
+    return LocalisationResult(
         rule=RULE,
         n_volumes=len(boxed),
         n_slices=len(on),
@@ -143,10 +145,10 @@ def _share(hits: list[float], patients: NDArray[np.int64], confidence: float) ->
     value = float(np.mean(hits))
     _, code = np.unique(patients, return_inverse=True)
     units = np.bincount(code).astype(np.float64)
-    if len(units) < LEAST_PATIENTS:
+    if len(units) < MIN_PATIENTS:
         return Value(
             value=value,
-            reason=f"interval needs {LEAST_PATIENTS} positive patients, has {len(units)}",
+            reason=f"interval needs {MIN_PATIENTS} positive patients, has {len(units)}",
         )
     of_patient = np.bincount(code, hits).astype(np.float64)
     low, high = proportion_interval(of_patient, units, len(units) - 1, confidence)

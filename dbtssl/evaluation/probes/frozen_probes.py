@@ -23,7 +23,7 @@ from dbtssl.evaluation.statistics.clustered import (
     patient_draws,
     proportion_interval,
 )
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.evaluation.statistics.spearman import spearman_draws
 from dbtssl.evaluation.values import Value
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 DENSITY, RECALL = "density-rho", "recall@10"
 K = 10  # nearest volumes of the other view that count
-LEAST_CANDIDATES = 20  # with fewer, chance alone finds more than half
-LEAST_VALUES = 3  # distinct densities in training and in test
+MIN_CANDIDATES = 20  # with fewer, chance alone finds more than half
+MIN_VALUES = 3  # distinct densities in training and in test
 DECIMALS = (
     9  # of an error or a prediction, in units of the densities' spread; what is closer is a tie
 )
@@ -41,7 +41,7 @@ PENALTIES = tuple(10.0**power for power in range(-2, 7))  # of the ridge regress
 
 
 @dataclass(frozen=True)
-class Embedded:
+class VolumeEmbeddings:
     """The volumes of one part of the split: ``features`` ``(V, D)``; the others ``(V,)``.
 
     ``patients`` and ``breasts`` are ids, of (patient) and (patient, study, side); ``density`` is nan where unknown.
@@ -125,9 +125,9 @@ class FrozenTasks(Config):
 
 
 def frozen_tasks(
-    train: Embedded,
-    val: Embedded,
-    test: Embedded,
+    train: VolumeEmbeddings,
+    val: VolumeEmbeddings,
+    test: VolumeEmbeddings,
     *,
     confidence: float,
     no_density: str,
@@ -167,9 +167,9 @@ def frozen_tasks(
 
 
 def _density(
-    train: tuple[NDArray[np.float64], Embedded],
-    val: tuple[NDArray[np.float64], Embedded],
-    test: tuple[NDArray[np.float64], Embedded],
+    train: tuple[NDArray[np.float64], VolumeEmbeddings],
+    val: tuple[NDArray[np.float64], VolumeEmbeddings],
+    test: tuple[NDArray[np.float64], VolumeEmbeddings],
     confidence: float,
 ) -> tuple[Value, float | None]:
     """Spearman's rho on the test volumes, and the penalty of least squared error on the validation volumes."""
@@ -177,9 +177,9 @@ def _density(
         (features[part.known], part.density[part.known]) for features, part in (train, val, test)
     )
     for name, known in (("training", y), ("test", y_test)):
-        if (count := len(np.unique(known))) < LEAST_VALUES:
+        if (count := len(np.unique(known))) < MIN_VALUES:
             return Value(
-                reason=f"different densities among {name} volumes: {count}; {LEAST_VALUES} are needed"
+                reason=f"different densities among {name} volumes: {count}; {MIN_VALUES} are needed"
             ), None
     if not len(y_val):
         return Value(reason="no validation volume has a density to choose the penalty by"), None
@@ -223,13 +223,13 @@ def _rho_value(
 
 
 def _retrieval(
-    features: NDArray[np.float64], test: Embedded, confidence: float
+    features: NDArray[np.float64], test: VolumeEmbeddings, confidence: float
 ) -> tuple[Value, int, float | None]:
     """recall@10 of both directions together, the number of queries, and what chance gives."""
     fewest = min(int(test.mlo.sum()), int((~test.mlo).sum()))
-    if fewest < LEAST_CANDIDATES:
+    if fewest < MIN_CANDIDATES:
         return (
-            Value(reason=f"test volumes of a view: {fewest}; {LEAST_CANDIDATES} are needed"),
+            Value(reason=f"test volumes of a view: {fewest}; {MIN_CANDIDATES} are needed"),
             0,
             None,
         )
@@ -252,5 +252,5 @@ def _retrieval(
 
 def _too_few(patients: int) -> str:
     """Why there is no interval; empty where there is one."""
-    enough = patients >= LEAST_PATIENTS
-    return "" if enough else f"interval needs {LEAST_PATIENTS} patients, has {patients}"
+    enough = patients >= MIN_PATIENTS
+    return "" if enough else f"interval needs {MIN_PATIENTS} patients, has {patients}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # With 2 or 3 patients t has 1 or 2 degrees of freedom, and an interval runs from 0 to 100 %: it says nothing.
-LEAST_PATIENTS = 4
+MIN_PATIENTS = 4
 # In simulations the interval of `workload@0` held its mean in 0.77 of draws, of `workload@1` and `@2` in 0.93 and 0.96.
 NO_LOWER = (
     "no draw of patients has one that lies lower than the lowest, so its spread says too little"
@@ -109,10 +109,10 @@ def positive_patients(units: ScoreSet) -> int:
 
 def too_few_patients(units: ScoreSet) -> str:
     """Why the variance between patients is not estimated; empty where it is."""
-    if (count := positive_patients(units)) < LEAST_PATIENTS:
-        return f"interval needs {LEAST_PATIENTS} positive patients, has {count}"
-    if (count := len(np.unique(units.patients[~units.abnormal]))) < LEAST_PATIENTS:
-        return f"interval needs {LEAST_PATIENTS} patients with normal {units.level}s, has {count}"
+    if (count := positive_patients(units)) < MIN_PATIENTS:
+        return f"interval needs {MIN_PATIENTS} positive patients, has {count}"
+    if (count := len(np.unique(units.patients[~units.abnormal]))) < MIN_PATIENTS:
+        return f"interval needs {MIN_PATIENTS} patients with normal {units.level}s, has {count}"
     return ""
 
 

@@ -59,7 +59,7 @@ NAMES = {
 }
 
 
-class Watch:
+class MonitorRunner:
     """The monitors of one run, in the process that writes; ``log`` is the training's own log, read for the plot."""
 
     def __init__(self, monitor: Monitor, folder: Path, log: Path, device: torch.device) -> None:

@@ -117,9 +117,9 @@ def run(
     ticking = progress("pretrain", (total - start) * config.batch_size, "images")
     watch = None
     if monitor is not None and monitor.config.every and fabric.is_global_zero:
-        from dbtssl.training.monitors.monitor_runner import Watch  # brings scikit-learn
+        from dbtssl.training.monitors.monitor_runner import MonitorRunner  # brings scikit-learn
 
-        watch = Watch(monitor, folder, folder / LOG, fabric.device)
+        watch = MonitorRunner(monitor, folder, folder / LOG, fabric.device)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:
         saved = begun = time.monotonic()
