@@ -230,7 +230,7 @@ def _unlike(entries: Sequence[Entry], baseline: str) -> dict[str, Unlike]:
 def _compared(
     lines: Sequence[TableRow], compared: Compared, unlike: Mapping[str, Unlike]
 ) -> list[TableRow]:
-    """Put the differences to the baseline beside the methods, and mark what cannot be told apart from the best.
+    """Put the differences to the baseline beside the methods, and mark what cannot be distinguished from the best.
 
     A difference that is not the method's alone keeps no p value.
     """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LEGEND = (
-    "AUC in percent, differences in points: the later run less run A on the same patients. Stars are of p, "
+    "AUC in percent, differences in points: the later run minus run A on the same patients. Stars are of p, "
     "Holm-corrected over the methods of one level and run: * p < 0.05, ** p < 0.01, *** p < 0.001."
 )
 MOVED = (
@@ -48,7 +48,7 @@ class Pair(Config):
     level: Level = Field(description="what a unit is")
     before: Value = Field(description="AUC of run A, mean over seeds")
     after: Value = Field(description="AUC of the later run, mean over seeds")
-    difference: Difference | None = Field(default=None, description="later run less run A")
+    difference: Difference | None = Field(default=None, description="later run minus run A")
     refusal: str = Field(default="", description="why there is no difference")
 
 
@@ -91,7 +91,7 @@ class RunsCompared(Config):
 
 
 def letters(count: int) -> tuple[str, ...]:
-    """A, B, C ... for so many runs."""
+    """A, B, C ... for the given number of runs."""
     return tuple(chr(ord("A") + i) for i in range(count))
 
 

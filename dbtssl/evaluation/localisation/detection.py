@@ -1,6 +1,6 @@
 """The official detection metric of DBTex and BCS-DBT, exactly, with weights for the patients of a bootstrap.
 
-After Buda et al. 2021 and the organisers' code (mazurowski-lab/duke-dbt-data at 13f26fb), written anew: a prediction
+After Buda et al. 2021 and the organisers' code (mazurowski-lab/duke-dbt-data at 13f26fb), reimplemented: a prediction
 hits a box if its centre lies within half the box's diagonal or 100 pixels, whichever is more, and within a quarter of
 the volume's slices. A prediction that hits several takes the nearest. Several on one box count once and are no false
 positives; all others are. The curve has a point for each score that is a hit, and is read by linear interpolation.

@@ -40,7 +40,7 @@ def looked(
 ) -> LocalisationResult | None:
     """All three for the abnormal volumes of ``p`` that have boxes; None where no volume has one.
 
-    ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its share.
+    ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its fraction.
     """
     boxed = [v for v, boxes in enumerate(p.boxes) if boxes]
     if not boxed:
@@ -66,7 +66,7 @@ def looked(
 def _slice_hits(
     p: Predictions, of_slices: NDArray[np.float64], boxed: list[int]
 ) -> tuple[list[float], list[float]]:
-    """For each volume whether its highest slice is near a box, and the share of its slices that are."""
+    """For each volume whether its highest slice is near a box, and the fraction of its slices that are."""
     hits, chances = [], []
     for v in boxed:
         own = slice(*p.volume_offsets[v : v + 2])
@@ -79,7 +79,7 @@ def _slice_hits(
 
 
 def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[float], list[float], list[int]]:
-    """For each annotated slice whether its highest patch is on a box, the share of its patches that are, its volume."""
+    """For each annotated slice whether its highest patch is on a box, the fraction of its patches that are, volume."""
     hits, chances, of = [], [], []
     size = p.made.patch_size
     assert size is not None
@@ -98,7 +98,7 @@ def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[float], list[flo
 
 
 def _highest(scores: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
-    """Whether the highest is a hit; the share of hits among those that tie."""
+    """Whether the highest is a hit; the fraction of hits among those that tie."""
     return float(hit[scores == scores.max()].mean())
 
 
@@ -139,7 +139,7 @@ def _no_patches(p: Predictions, protocol: Protocol) -> str:
 
 
 def _share(hits: list[float], patients: NDArray[np.int64], confidence: float) -> Value:
-    """Share of hits, Wilson's interval with the effective sample size, patients as clusters."""
+    """Fraction of hits, Wilson's interval with the effective sample size, patients as clusters."""
     if not hits:
         return Value(reason="no annotated slice is among the predictions")
     value = float(np.mean(hits))

@@ -34,9 +34,7 @@ DENSITY, RECALL = "density-rho", "recall@10"
 K = 10  # nearest volumes of the other view that count
 MIN_CANDIDATES = 20  # with fewer, chance alone finds more than half
 MIN_VALUES = 3  # distinct densities in training and in test
-DECIMALS = (
-    9  # of an error or a prediction, in units of the densities' spread; what is closer is a tie
-)
+DECIMALS = 9  # of an error or a prediction, in units of the densities' standard deviation; what is closer is a tie
 PENALTIES = tuple(10.0**power for power in range(-2, 7))  # of the ridge regression
 
 
@@ -117,7 +115,7 @@ class FrozenTasks(Config):
         if self.chance is not None:
             cc, mlo = self.candidates
             said.append(
-                f"R@10: share of {self.queries:,} test volumes whose other view of the same breast and study is among "
+                f"R@10: fraction of {self.queries:,} test volumes whose other view of that breast and study is among "
                 f"the 10 nearest by cosine, CC among {mlo:,} MLO volumes and MLO among {cc:,} CC volumes, those of the "
                 f"patient's other breast and other studies included; chance {100 * self.chance:.1f} %."
             )
@@ -208,7 +206,7 @@ def _rho_value(
     patients: NDArray[np.int64],
     confidence: float,
 ) -> Value:
-    """``rho`` with the spread of draws of patients on Fisher's scale, t with (patients - 1) degrees of freedom."""
+    """``rho`` with the standard deviation of bootstrap draws on Fisher's scale, t with patients - 1 degrees of freedom."""
     count = len(np.unique(patients))
     if reason := _too_few(count):
         return Value(value=rho, reason=reason)
@@ -237,20 +235,20 @@ def _retrieval(
     if not len(hits.queries):
         return Value(reason="no test breast has both a CC and an MLO volume"), 0, None
     codes = np.unique(test.patients[hits.queries], return_inverse=True)[1]
-    share = float(np.mean(hits.found))
+    fraction = float(np.mean(hits.found))
     found, asked = (
         np.bincount(codes, counted).astype(np.float64)
         for counted in (hits.found, np.ones(len(codes)))
     )
     if reason := _too_few(len(asked)):
-        value = Value(value=share, reason=reason)
+        value = Value(value=fraction, reason=reason)
     else:
         low, high = proportion_interval(found, asked, len(asked) - 1, confidence)
-        value = Value(value=share, low=low, high=high)
+        value = Value(value=fraction, low=low, high=high)
     return value, len(hits.queries), float(np.mean(hits.chance))
 
 
 def _too_few(patients: int) -> str:
-    """Why there is no interval; empty where there is one."""
+    """Why there is no interval; empty if there is one."""
     enough = patients >= MIN_PATIENTS
     return "" if enough else f"interval needs {MIN_PATIENTS} patients, has {patients}"

@@ -1,4 +1,4 @@
-"""A metric with its interval, or the reason in words why it has none."""
+"""A metric with its interval, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 # With 2 or 3 patients t has 1 or 2 degrees of freedom, and an interval runs from 0 to 100 %: it says nothing.
 MIN_PATIENTS = 4
 # In simulations the interval of `workload@0` held its mean in 0.77 of draws, of `workload@1` and `@2` in 0.93 and 0.96.
-NO_LOWER = (
-    "no draw of patients has one that lies lower than the lowest, so its spread says too little"
-)
+NO_LOWER = "no draw of patients has one that lies lower than the lowest, so its standard deviation says too little"
 LARGEST = 1e150  # squares of what lies beyond overflow
 
 
@@ -54,9 +52,9 @@ def auc_value(units: ScoreSet, protocol: Protocol) -> Value:
 def drawn_value(
     name: str, value: float, draws: NDArray[np.float64], units: ScoreSet, confidence: float
 ) -> Value:
-    """``value`` with an interval from its bootstrap ``draws``, their spread, t with positive patients - 1.
+    """``value`` with an interval from its bootstrap ``draws``, their standard deviation, t with positive patients - 1.
 
-    Shares on the logit scale, other metrics on their own, cut at the metric's range.
+    Fractions on the logit scale, other metrics on their own, cut at the metric's range.
     """
     if MISSED.get(name) == 0:
         return Value(value=value, reason=NO_LOWER)
@@ -98,7 +96,7 @@ def refuse_not_finite(units: ScoreSet, where: str) -> None:
         raise DataError(
             f"{where}: {int(bad.sum())} scores of {units.level}s are not finite numbers, the first is "
             f"{units.scores[i]} of {units.ids[i]}",
-            hint="predict again, or mend the table of scores",
+            hint="predict again, or fix the table of scores",
         )
 
 

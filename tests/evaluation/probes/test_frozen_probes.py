@@ -302,7 +302,7 @@ def test_words_tell_chance_and_numbers():
     words = " ".join(tasks().words())
     assert "80 training volumes" in words
     assert "48 test volumes, its penalty chosen on 32 validation volumes" in words
-    assert "share of 48 test volumes" in words
+    assert "fraction of 48 test volumes" in words
     assert "chance 41.7 %" in words  # 10 of 24
 
 
