@@ -206,7 +206,7 @@ def _rho_value(
     patients: NDArray[np.int64],
     confidence: float,
 ) -> Value:
-    """``rho`` with the standard deviation of bootstrap draws on Fisher's scale, t with patients - 1 degrees of freedom."""
+    """``rho`` with the standard deviation of the draws on Fisher's scale, t with patients - 1 degrees of freedom."""
     count = len(np.unique(patients))
     if reason := _too_few(count):
         return Value(value=rho, reason=reason)
