@@ -25,7 +25,7 @@ from phantom_run import CONFIDENCE, open_phantom, script, shown, table
 from dbtssl.benchmark.stages.train_stages import fine_tuned
 from dbtssl.data.records import Label, SliceRef
 from dbtssl.evaluation.statistics.clustered import clustered_covariance, logit_t_interval
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.evaluation.statistics.placements import placements
 from dbtssl.patches.matched_patches import MatchedPlaces
 from dbtssl.patches.patch_rule import lesion_corner, places, random_corner
@@ -106,7 +106,7 @@ def auc(
         "seeds": each,
     }
     ill, healthy = (len(np.unique(patient[part])) for part in (lesion, ~lesion))
-    if min(ill, healthy) < LEAST_PATIENTS or not 0 < found["value"] < 1:
+    if min(ill, healthy) < MIN_PATIENTS or not 0 < found["value"] < 1:
         return found
     _, covariance = clustered_covariance(lesion, score, patient)
     low, high = logit_t_interval(found["value"], float(covariance.mean()), ill - 1, CONFIDENCE)

@@ -20,7 +20,7 @@ from dbtssl.config import validate
 from dbtssl.data.sources.phantom_source import MARKER
 from dbtssl.errors import DataError, DbtsslError
 from dbtssl.evaluation.statistics.clustered import patient_draws, proportion_interval
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.phantom.cohort.phantom_cohort import PlannedVolume, plan
 from dbtssl.phantom.model.phantom_config import FIELD_OF_VIEW, PhantomConfig
 
@@ -164,7 +164,7 @@ def share(hits: NDArray[np.float64], patients: NDArray[np.int64]) -> dict[str, A
     found: dict[str, Any] = {"value": float(hits.mean()), "low": None, "high": None, "n": len(hits)}
     _, codes = np.unique(patients, return_inverse=True)
     units = np.bincount(codes).astype(np.float64)
-    if len(units) >= LEAST_PATIENTS:
+    if len(units) >= MIN_PATIENTS:
         of_patient = np.bincount(codes, hits).astype(np.float64)
         low, high = proportion_interval(of_patient, units, len(units) - 1, CONFIDENCE)
         found |= {"low": low, "high": high}
@@ -179,7 +179,7 @@ def difference(
     found: dict[str, Any] = {"value": float(gap.mean()), "low": None, "high": None}
     _, codes = np.unique(patients, return_inverse=True)
     count = int(codes.max()) + 1
-    if count >= LEAST_PATIENTS:
+    if count >= MIN_PATIENTS:
         weights = patient_draws(np.ones(len(codes), dtype=np.bool_), codes)  # draws x patients
         drawn = (weights @ np.bincount(codes, gap)) / (weights @ np.bincount(codes))
         half = float(student.ppf(0.5 + CONFIDENCE / 2, count - 1) * drawn.std(ddof=1))

@@ -51,7 +51,7 @@ def command(
     """Run a benchmark and print its table.
 
     SPEC is a TOML file; without one, the quick benchmark on the phantom that dbtssl makes itself. What was done before
-    is not done again, and an interrupted run goes on where it stopped.
+    is not done again, and an interrupted run resumes where it stopped.
     """
     from dbtssl.benchmark.spec.spec_files import builtin_spec, load_spec
 

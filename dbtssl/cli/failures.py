@@ -16,7 +16,7 @@ from dbtssl.errors import DbtsslError, MachineError, system_error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUG = 1  # something that is not the user's to mend
+BUG = 1  # something that is not the user's to fix
 REFUSED = 2  # a user's mistake; click uses the same code for a wrong option
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -57,8 +57,8 @@ def reported(*, debug: bool) -> Iterator[None]:
             where = f" ({full.filename})" if full.filename else ""
             _say(f"the disk is full{where}", "make room and run the same command again", debug)
             raise click.exceptions.Exit(REFUSED) from None
-        if told := _path_refused(exc) or _machine_failed(exc):
-            _say(*told, debug)
+        if message := _path_refused(exc) or _machine_failed(exc):
+            _say(*message, debug)
             raise click.exceptions.Exit(REFUSED) from None
         _say(
             f"{type(exc).__name__}: {exc}",

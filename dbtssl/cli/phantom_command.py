@@ -58,10 +58,10 @@ def command(
     size, depth and kind of lesions are set by real slices of BCS-DBT. With --anatomy full, ill and
     healthy breasts alike also have vessels, lymph nodes, cysts, islands of fat and of gland,
     calcifications, moles and marker rings; plain has none of these. Beside the tables,
-    phantom-truth.json says what lies where. docs/phantom.md tells what is calibrated and what is
+    phantom-truth.json says what lies where. docs/phantom.md says what is calibrated and what is
     not.
 
-    The same options give the same bytes; an interrupted run goes on when it is run again.
+    The same options give the same bytes; an interrupted run resumes when it is run again.
     """
     from collections import Counter
 

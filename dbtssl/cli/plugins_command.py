@@ -1,4 +1,4 @@
-"""``dbtssl plugins``: what is installed, what it brings, and why something failed to load."""
+"""``dbtssl plugins``: what is installed, what it provides, and why something failed to load."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _refuse_other(ctx: click.Context, path: Path, kind: str) -> None:
         ):
             raise ConfigError(
                 f"{parameter.opts[0]} means nothing for {path}, a file of {kind}",
-                hint="leave it out; docs/predictions.md tells what each kind of file holds",
+                hint="leave it out; docs/predictions.md says what each kind of file holds",
             )
 
 

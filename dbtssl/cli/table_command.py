@@ -19,7 +19,7 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json", "parquet")
     "--where",
     default="",
     metavar="CONDITIONS",
-    help="Rows to show: NAME=VALUE, !=, >, <, >=, <=, joined by &. Shares are in percent.",
+    help="Rows to show: NAME=VALUE, !=, >, <, >=, <=, joined by &. Fractions are in percent.",
 )
 @click.option(
     "--sort", default="", metavar="NAMES", help="Order of the methods; -auc puts the highest first."

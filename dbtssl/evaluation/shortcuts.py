@@ -31,7 +31,7 @@ USUAL_DEPTH = (
 )
 
 
-class Studied(Protocol):
+class Shortcut(Protocol):
     """What says which study each volume is of."""
 
     @property
@@ -45,7 +45,7 @@ class Studied(Protocol):
         ...
 
 
-def fewer_volumes(p: Studied) -> NDArray[np.float64]:
+def fewer_volumes(p: Shortcut) -> NDArray[np.float64]:
     """Minus the number of volumes in the study, one a volume."""
     studies = list(zip(p.patients, p.studies, strict=True))
     count = Counter(studies)

@@ -86,7 +86,7 @@ class CurvePoint(_Data):
     auc: Value = Field(description="AUC with its interval")
 
 
-class Looked(_Data):
+class LocalisationResult(_Data):
     """Whether the scores are high where the lesions are, on the abnormal volumes that have a box."""
 
     rule: str = Field(description="what counts as a hit, in words")
@@ -123,7 +123,9 @@ class Score(_Data):
     patch_curve: tuple[CurvePoint, ...] = Field(
         default=(), description="AUC by the number of patches"
     )
-    looked: Looked | None = Field(default=None, description="where it looked; null without boxes")
+    looked: LocalisationResult | None = Field(
+        default=None, description="where it looked; null without boxes"
+    )
     phantom: bool = Field(default=False, description="whether the volumes are of a phantom")
     notes: tuple[str, ...] = Field(default=(), description="what was left out, and why")
     missing: dict[Level, Missing] = Field(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dbtssl.patches.patch_rule import PatchRule
 
 PATCHES = 20  # patches a slice (SIFT-DBT's README: "maximum n=20")
-OVERLAP = 0.5  # share of a patch's side that neighbours on the lattice have in common, at least
+OVERLAP = 0.5  # fraction of a patch's side that neighbours on the lattice have in common, at least
 BATCH_PIXELS = (
     2**22
 )  # pixels a forward pass: 20 patches of 448, 1024 of 64; cnn7 then takes under 2 GB

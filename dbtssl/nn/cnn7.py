@@ -72,7 +72,7 @@ class CNN7(nn.Module):
         return x if pre_logits else self.fc(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features, or logits where there is a classifier."""
+        """Features, or logits if there is a classifier."""
         return self.forward_head(self.forward_features(x))
 
 

@@ -41,9 +41,9 @@ def rankme(z: torch.Tensor) -> torch.Tensor:
 def one_vector(std: float, dim: int) -> str:
     """A sentence where `feature_std` of ``dim`` features says that all are one vector, else empty.
 
-    That is below a share `ONE_VECTOR` of ``1 / sqrt(dim)``. It is what an objective's ``collapsed`` may answer.
+    That is below a fraction `ONE_VECTOR` of ``1 / sqrt(dim)``. It is what an objective's ``collapsed`` may answer.
     """
-    share = std * dim**0.5
-    if not share < ONE_VECTOR:
+    fraction = std * dim**0.5
+    if not fraction < ONE_VECTOR:
         return ""
-    return f"the features of all images are one vector (their spread is {share:.2g} of an even one)"
+    return f"the features of all images are one vector (their standard deviation is {fraction:.2g} of an even one)"

@@ -24,7 +24,7 @@ CLEAR = 0.9
 
 
 def auc_text(finding: Finding) -> str:
-    """``0.680 [0.558, 0.782]``, without interval where there is none, or nothing."""
+    """``0.680 [0.558, 0.782]``, without interval if there is none, or nothing."""
     value = finding.auc
     if value.value is None:
         return ""
@@ -42,7 +42,7 @@ def sentence(finding: Finding) -> str:
             return f"{value.reason[:1].upper()}{value.reason[1:]}."
         return "No sign of a shortcut in this sample: the interval holds 0.5."
     if value.value < 0.5:
-        return "It tells the label, against the expected direction: look at it before you trust a result."
+        return "It predicts the label, against the expected direction: look at it before you trust a result."
     strength = "Gives the label away" if value.value >= CLEAR else "A shortcut"
     return f"{strength}: {finding.meaning}."
 

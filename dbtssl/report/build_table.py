@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dbtssl.evaluation.comparison.compare_methods import Difference
     from dbtssl.evaluation.values import Row, Score
     from dbtssl.report.row_differences import Unlike
-    from dbtssl.report.table_model import Entry, Group, Rank, Tie
+    from dbtssl.report.table_model import Entry, Group, Rank, TiedMethod
 
 
 def build_table(
@@ -231,7 +231,7 @@ def _unlike(entries: Sequence[Entry], baseline: str) -> dict[str, Unlike]:
 def _compared(
     lines: Sequence[TableRow], compared: Compared, unlike: Mapping[str, Unlike]
 ) -> list[TableRow]:
-    """Put the differences to the baseline beside the methods, and mark what cannot be told apart from the best.
+    """Put the differences to the baseline beside the methods, and mark what cannot be distinguished from the best.
 
     A difference that is not the method's alone keeps no p value.
     """
@@ -248,7 +248,7 @@ def _compared(
     return out
 
 
-def _is_of(found: Difference | Tie, line: TableRow) -> bool:
+def _is_of(found: Difference | TiedMethod, line: TableRow) -> bool:
     """Whether it is of the line: a method's mean, or its only seed, over all units."""
     return (
         line.kind == "method"

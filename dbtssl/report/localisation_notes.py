@@ -12,7 +12,7 @@ from dbtssl.report.table_cells import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbtssl.evaluation.values import Looked, Value
+    from dbtssl.evaluation.values import LocalisationResult, Value
 
 NAMES = {
     "mean_sensitivity_positive": "mean sensitivity, volumes with a box (primary)",
@@ -30,26 +30,26 @@ def renderable(title: str, values: Mapping[str, Value]) -> Table:
     table.add_column("official metric of DBTex, percent")
     table.add_column("", justify="right")
     for name in sorted(values, key=list(NAMES).index):
-        table.add_row(NAMES[name], Text(share(values[name])))
+        table.add_row(NAMES[name], Text(fraction(values[name])))
     return table
 
 
-def looked_notes(looked: Looked | None) -> Iterable[str]:
+def looked_notes(looked: LocalisationResult | None) -> Iterable[str]:
     """One note for each question, and the rule; none where no volume has a box."""
     if looked is None:
         return
     yield f"Where it looked, {looked.n_volumes} volumes with a box. {looked.rule}"
-    yield f"Slice hit {share(looked.slice_hit)}, chance {100 * looked.slice_chance:.1f}."
+    yield f"Slice hit {fraction(looked.slice_hit)}, chance {100 * looked.slice_chance:.1f}."
     if looked.patch_chance is not None:
         yield (
-            f"Patch hit {share(looked.patch_hit)}, chance {100 * looked.patch_chance:.1f}, "
+            f"Patch hit {fraction(looked.patch_hit)}, chance {100 * looked.patch_chance:.1f}, "
             f"{looked.n_slices} annotated slices."
         )
     for name, value in looked.detection.items():
-        yield f"Detection, {NAMES[name]}: {share(value)}."
+        yield f"Detection, {NAMES[name]}: {fraction(value)}."
 
 
-def share(value: Value) -> str:
+def fraction(value: Value) -> str:
     """Percent with its interval, or the reason why there is none."""
     if value.value is None:
         return f"not given ({value.reason})"

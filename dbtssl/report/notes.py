@@ -110,10 +110,10 @@ def _of_scores(entries: Sequence[Entry]) -> Iterable[str]:
 
 
 def _differences(rows: Sequence[TableRow], compared: Compared) -> Iterable[str]:
-    """What the marks of paired tests mean, and where there is no difference, why."""
+    """What the marks of paired tests mean, and if there is no difference, why."""
     if any(cell.tied for row in rows for cell in row.cells.values()):
         yield (
-            "† (shaded in LaTeX and HTML) marks what cannot be told apart from the best: the interval of the paired "
+            "† (shaded in LaTeX and HTML) marks what cannot be distinguished from the best: the interval of the paired "
             "difference over patients holds 0, or there are too few patients for one. It is asked of AUC and SP@; NPV, "
             "NR and AR hang on one threshold each and are not compared."
         )
@@ -185,7 +185,7 @@ def _undertrained(rows: Iterable[TableRow]) -> list[str]:
 
 
 def _empty(rows: Iterable[TableRow]) -> Iterable[str]:
-    """One note for each reason; the fixed rule's are told by the legend."""
+    """One note for each reason; the fixed rule's are explained by the legend."""
     found: dict[tuple[str, str, bool], list[tuple[str, str, str]]] = {}
     for row in rows:
         if row.kind == "rule" or row.failure or row.subgroup:
@@ -239,7 +239,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def comparable(entry: Entry, level: Level, evaluation_set: str) -> Reported | None:
-    """The paper's row that was measured as ours was; None where there is none."""
+    """The paper's row that was measured as ours was; None if there is none."""
     for row in _same_setting(entry, level):
         if (
             entry.score

@@ -38,8 +38,10 @@ def select(table: Table, *, where: str = "", sort: str = "", columns: str = "") 
     if sort.strip():
         rows = _sorted(rows, sort)
     chosen = tuple(c.name for c in _columns(columns, "--cols")) if columns.strip() else ()
-    if told := [COLUMNS[name] for name in chosen if name != "method"]:
-        rows = [row for row in rows if not row.frozen or any(column.text(row) for column in told)]
+    if details := [COLUMNS[name] for name in chosen if name != "method"]:
+        rows = [
+            row for row in rows if not row.frozen or any(column.text(row) for column in details)
+        ]
     return replace(table, rows=tuple(rows), columns=chosen or table.columns)
 
 

@@ -24,7 +24,7 @@ KINDS: dict[Kind, str] = {
 }
 MARK = "≠"
 CLOSE = 0.01
-"""Images seen that are less than this share apart count as equal: the last partial batch of an epoch is dropped."""
+"""Images seen that are less than this fraction apart count as equal: the last partial batch of an epoch is dropped."""
 
 Unlike = dict[Kind, tuple[str, ...]]
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LEGEND = (
-    "AUC in percent, differences in points: the later run less run A on the same patients. Stars are of p, "
+    "AUC in percent, differences in points: the later run minus run A on the same patients. Stars are of p, "
     "Holm-corrected over the methods of one level and run: * p < 0.05, ** p < 0.01, *** p < 0.001."
 )
 MOVED = (
@@ -48,7 +48,7 @@ class Pair(Config):
     level: Level = Field(description="what a unit is")
     before: Value = Field(description="AUC of run A, mean over seeds")
     after: Value = Field(description="AUC of the later run, mean over seeds")
-    difference: Difference | None = Field(default=None, description="later run less run A")
+    difference: Difference | None = Field(default=None, description="later run minus run A")
     refusal: str = Field(default="", description="why there is no difference")
 
 
@@ -59,7 +59,7 @@ class Change(Config):
     values: tuple[str | None, ...] = Field(description="as text, one a run")
 
 
-class Moved(Config):
+class RankChange(Config):
     """A patient whose rank moved."""
 
     run: str = Field(description="letter of the later run")
@@ -82,7 +82,7 @@ class RunsCompared(Config):
         default=(), description="components whose distribution, version or code differs"
     )
     data: tuple[Change, ...] = Field(description="hashes that differ")
-    moved: tuple[Moved, ...] = Field(description="patients whose rank moved most")
+    moved: tuple[RankChange, ...] = Field(description="patients whose rank moved most")
     notes: tuple[str, ...] = Field(default=(), description="what is not compared, and why")
 
     def letters(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class RunsCompared(Config):
 
 
 def letters(count: int) -> tuple[str, ...]:
-    """A, B, C ... for so many runs."""
+    """A, B, C ... for the given number of runs."""
     return tuple(chr(ord("A") + i) for i in range(count))
 
 
@@ -193,7 +193,7 @@ def _pair(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def _moved(m: Moved) -> tuple[str, ...]:
+def _moved(m: RankChange) -> tuple[str, ...]:
     return (
         m.run,
         clean(m.method),

@@ -33,7 +33,7 @@ def name_text(row: TableRow) -> str:
 
 
 def value_text(metric: str, value: Value) -> str:
-    """``84.2`` in percent where the metric is a share, else the number; or nothing."""
+    """``84.2`` in percent where the metric is a fraction, else the number; or nothing."""
     return "" if value.value is None else CATALOGUE[metric].show(value.value)
 
 
@@ -56,7 +56,7 @@ def below_text(metric: str, cell: Cell) -> str:
 
 
 def difference_text(difference: Difference | None) -> str:
-    """``+6.2``, in points of percent for a share; nothing where there is no difference."""
+    """``+6.2``, in points of percent for a fraction; nothing if there is no difference."""
     if difference is None or difference.difference is None:
         return ""
     text = CATALOGUE[difference.metric].show(difference.difference)
@@ -72,7 +72,7 @@ def difference_interval(difference: Difference | None) -> str:
 
 
 def stars_text(difference: Difference | None) -> str:
-    """Stars of the Holm-corrected p alone; nothing where there is none."""
+    """Stars of the Holm-corrected p alone; nothing if there is none."""
     if difference is None or difference.p_holm is None:
         return ""
     p = difference.p_holm

@@ -205,7 +205,9 @@ def own(row: TableRow, rows: Sequence[TableRow]) -> str:
     backbone, finetuner = clean(row.backbone), clean(row.finetuner)
     said = {backbone: backbone, finetuner: f"{finetuner} fine-tuning", seed: seed}
     warned = f"{seed} {WARNED}" if row.single and row.warnings else seed
-    told = [warned] if row.single else [part for part, words in said.items() if words not in common]
+    details = (
+        [warned] if row.single else [part for part, words in said.items() if words not in common]
+    )
     if row.failure:
-        told.append("failed")
-    return ", ".join(filter(None, told))
+        details.append("failed")
+    return ", ".join(filter(None, details))

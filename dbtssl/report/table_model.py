@@ -68,8 +68,8 @@ class Entry:
         )
 
 
-class Tie(Config):
-    """A method whose paired difference to the best of a metric cannot be told from 0, over all its seeds."""
+class TiedMethod(Config):
+    """A method whose paired difference to the best of a metric cannot be distinguished from 0, over all its seeds."""
 
     method: str = Field(description="name of the method")
     level: Level = Field(description="what a unit is")
@@ -79,12 +79,12 @@ class Tie(Config):
 
 @dataclass(frozen=True)
 class Compared:
-    """What paired tests say: differences to the baseline, who cannot be told apart from the best, and what the test set
+    """Results of paired tests: differences to the baseline, ties with the best, and what the test set
     could show, in words."""
 
     baseline: str = ""
     differences: tuple[Difference, ...] = ()
-    ties: tuple[Tie, ...] = ()
+    ties: tuple[TiedMethod, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -92,7 +92,7 @@ class Compared:
 class Cell:
     """A metric of a row.
 
-    ``sd`` is over seeds, of a row that is their mean. ``tied``: it cannot be told apart from the best.
+    ``sd`` is over seeds, of a row that is their mean. ``tied``: it cannot be distinguished from the best.
     ``paper`` is the paper's number in percent; None where it cannot be compared.
     """
 

@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as exc:  # torch hides a full disk in a RuntimeError
         raise DbtsslError(
             f"cannot write the checkpoint {path}: {exc}",
-            hint="free some disk space and run the same command again; it goes on from the last checkpoint",
+            hint="free some disk space and run the same command again; it resumes from the last checkpoint",
         ) from exc
 
 
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The state at ``path``, on the CPU, or None where there is none; nothing but tensors and plain values is read."""
+    """The state at ``path``, on the CPU, or None if there is none; nothing but tensors and plain values is read."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""The log of a training: one JSON object a line, cut back to the checkpoint when training goes on."""
+"""The log of a training: one JSON object per line, cut back to the checkpoint when training resumes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Means:
         return {"sums": dict(self.sums), "counts": dict(self.counts)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from `state_dict`."""
+        """Resume from `state_dict`."""
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.counts = dict(state["counts"])
 
@@ -47,14 +47,14 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All lines, none where there is no log."""
+    """All lines, none if there is no log."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def length(path: Path) -> int:
-    """Bytes in the log, 0 where there is none."""
+    """Size of the log in bytes; 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
 
 

@@ -86,10 +86,10 @@ def draw_place(crop: Crop, volume: int, slices: Slices, rng: Generator) -> Place
 
 
 def draw_rect(crop: Crop, volume: int, slices: Slices, rng: Generator) -> Rect:
-    """Draw a rectangle of area share ``crop.scale`` and aspect ratio ``crop.ratio`` inside the volume's crop box.
+    """Draw a rectangle of area fraction ``crop.scale`` and aspect ratio ``crop.ratio`` inside the volume's crop box.
 
     The area is uniform and the ratio of width to height log-uniform, as in torchvision. Of at most ``crop.tries``
-    rectangles that fit, the first with a tissue share of ``crop.min_tissue`` is taken, or else the one with the most.
+    rectangles that fit, the first with a tissue fraction of ``crop.min_tissue`` is taken, else the one with the most.
     Where none fits, it is the largest in the middle whose ratio is allowed.
     """
     box = bounds(volume, slices)
@@ -104,11 +104,11 @@ def draw_rect(crop: Crop, volume: int, slices: Slices, rng: Generator) -> Rect:
         y = box.y0 + int(rng.integers(rows - height + 1))
         x = box.x0 + int(rng.integers(columns - width + 1))
         rect = Rect(y, x, y + height, x + width)
-        share = float(slices.tissue(volume, rect).mean())
-        if share >= crop.min_tissue:
+        fraction = float(slices.tissue(volume, rect).mean())
+        if fraction >= crop.min_tissue:
             return rect
-        if share > most:
-            best, most = rect, share
+        if fraction > most:
+            best, most = rect, fraction
     return best
 
 

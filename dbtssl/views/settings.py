@@ -47,12 +47,14 @@ class PairViews(Config):
 
     crop_size: int = Field(default=224, ge=8, description="pixels of a view")
     crop_scale: Shares = Field(
-        default=(0.2, 1.0), description="share of the crop box's area in a crop"
+        default=(0.2, 1.0), description="fraction of the crop box's area in a crop"
     )
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of a flip along columns")
     rotation: float = Field(default=0.0, ge=0, le=180, description="largest turn in degrees")
     p_rotation: float = Field(default=0.0, ge=0, le=1, description="probability of a turn")
-    min_tissue: float = Field(default=0.01, ge=0, le=1, description="least tissue share of a crop")
+    min_tissue: float = Field(
+        default=0.01, ge=0, le=1, description="least tissue fraction of a crop"
+    )
     brightness: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
     contrast: float = Field(default=0.4, ge=0, le=1, description="half width of the factor")
     p_jitter: float = Field(default=0.8, ge=0, le=1, description="probability of both together")

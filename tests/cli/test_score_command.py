@@ -22,7 +22,7 @@ from dbtssl.plugins import add_plugin_file, registry
 
 
 def table(prefix, seed, patients=14, positives=6, **metadata):
-    """Predictions of 3 patches a slice; a lesion brightens its slices."""
+    """Predictions of 3 patches per slice; a lesion brightens its slices."""
     rng = np.random.default_rng(seed)
     rows = []
     for p in range(patients):

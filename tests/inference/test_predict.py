@@ -10,7 +10,7 @@ from torch import nn
 
 from dbtssl.data.records import SliceRef
 from dbtssl.errors import ConfigError, PluginError
-from dbtssl.evaluation.predictions.prediction_table import SCHEMA, Made, parse_predictions
+from dbtssl.evaluation.predictions.prediction_table import SCHEMA, PredictionInfo, parse_predictions
 from dbtssl.inference.predict import patch_outputs, predict, single_device
 from dbtssl.interfaces import Labelled
 from dbtssl.patches.fixed_patches import FixedPatches, GridPatches, read_patches, slices_scored
@@ -340,7 +340,7 @@ def test_a_classifier_without_an_encoder_has_no_features(labelled):
 
 def test_what_is_predicted_is_what_evaluation_reads(labelled):
     p = parse_predictions(predict(Network(), labelled, RULE, count=2, split="test", phantom=True))
-    assert p.made == Made("test", "random", 24, 0, phantom=True, schema=2)
+    assert p.made == PredictionInfo("test", "random", 24, 0, phantom=True, schema=2)
     for volume, boxes, shape in zip(p.volumes, p.boxes, p.shape, strict=True):
         own = next(v for v in labelled.slices.cohort if v.id == volume)
         assert boxes == own.boxes

@@ -46,7 +46,7 @@ def test_rankme_is_not_rounded_by_autocast() -> None:
 
 def test_features_that_are_one_vector_are_told() -> None:
     z = torch.ones(16, 25) + 1e-3 * torch.randn(16, 25)
-    assert "one vector (their spread is 0.0" in one_vector(float(feature_std(z)), 25)
+    assert "one vector (their standard deviation is 0.0" in one_vector(float(feature_std(z)), 25)
     assert one_vector(0.0061, 25) == ""  # 0.0305 of 1 / 5
     assert one_vector(0.0059, 25) != ""
     assert one_vector(float(feature_std(torch.randn(16, 25))), 25) == ""

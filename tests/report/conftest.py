@@ -11,21 +11,20 @@ from dbtssl.evaluation.localisation.detection import PRIMARY
 from dbtssl.evaluation.metrics.roc_bands import reliability, roc_band
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.score_set import ScoreSet
-from dbtssl.evaluation.values import CurvePoint, Row, Score, Value
-from dbtssl.evaluation.values import Looked as Localised
+from dbtssl.evaluation.values import CurvePoint, LocalisationResult, Row, Score, Value
 from dbtssl.interfaces import Reported
 from dbtssl.report.build_table import build_table
 from dbtssl.report.html.content import (
     Content,
     Example,
-    Looked,
+    Examples,
     MethodRuns,
     Profile,
     Provenance,
     Seed,
 )
 from dbtssl.report.html.page import html_page
-from dbtssl.report.table_model import Compared, Entry, Tie
+from dbtssl.report.table_model import Compared, Entry, TiedMethod
 
 SETS = {"slice": "a" * 64, "volume": "b" * 64}
 COUNTS = {"slice": (320, 58_980), "volume": (39, 3_736)}
@@ -148,7 +147,7 @@ def difference():
 @pytest.fixture
 def tie():
     def make(method, metric="auc", level="volume"):
-        return Tie(method=method, metric=metric, level=level, evaluation_set=SETS[level])
+        return TiedMethod(method=method, metric=metric, level=level, evaluation_set=SETS[level])
 
     return make
 
@@ -219,7 +218,7 @@ def content(entry, difference, tie):
                 for level in levels
                 for n in (1, 2, 3)
             )
-            places = Localised(
+            places = LocalisationResult(
                 rule="A hit is a hit.",
                 n_volumes=5,
                 n_slices=9,
@@ -274,7 +273,7 @@ def content(entry, difference, tie):
             table=build_table(title, entries, phantom=phantom, compared=compared),
             phantom=phantom,
             methods=tuple(methods),
-            looked=Looked(name, 0, (profile,), (example,)),
+            looked=Examples(name, 0, (profile,), (example,)),
             counts=(("test", "cancer", 2, 3, 60, 12),),
             audit=(finding,),
             provenance=Provenance(

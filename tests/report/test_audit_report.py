@@ -60,7 +60,7 @@ def test_auc(one, text):
         ),
         (
             finding(0.3, 0.2, 0.4),
-            "It tells the label, against the expected direction: look at it before you trust a result.",
+            "It predicts the label, against the expected direction: look at it before you trust a result.",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from dbtssl.errors import ConfigError
 from dbtssl.evaluation.comparison.compare_methods import compare
 from dbtssl.evaluation.statistics.placements import placements
 from dbtssl.evaluation.values import Value
-from dbtssl.report.runs_compared import Change, Moved, Pair, RunsCompared, letters
+from dbtssl.report.runs_compared import Change, Pair, RankChange, RunsCompared, letters
 from dbtssl.report.table_model import PHANTOM
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def compare_runs(runs: Sequence[Run]) -> RunsCompared:
     sets = [_sets(run) for run in runs]
     patients = _patients(runs[0])
     pairs: list[Pair] = []
-    moved: list[Moved] = []
+    moved: list[RankChange] = []
     notes: list[str] = []
     for letter, run, later in list(zip(letters(len(runs)), runs, sets, strict=True))[1:]:
         names = _names(sets[0], later)
@@ -170,7 +170,7 @@ def _moved(
     first: Mapping[Level, Sequence[ScoreSet]],
     later: Mapping[Level, Sequence[ScoreSet]],
     patients: Mapping[str, str],
-) -> list[Moved]:
+) -> list[RankChange]:
     """The patients of both runs whose rank by the highest volume score moved most; nothing where the sets differ."""
     before, after = first.get("volume", ()), later.get("volume", ())
     if not before or not after or before[0].evaluation_set != after[0].evaluation_set:
@@ -179,7 +179,7 @@ def _moved(
     abnormal = {patients[i] for i, a in zip(before[0].ids, before[0].abnormal, strict=True) if a}
     by_move = sorted(ranks_before, key=lambda p: (-abs(ranks_after[p] - ranks_before[p]), p))
     return [
-        Moved(
+        RankChange(
             run=letter,
             method=name,
             patient=p,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dbtssl.data.records import Label, Rect, SliceRef
-from dbtssl.report.html.content import Example, Looked, Profile
+from dbtssl.report.html.content import Example, Examples, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class _Found(NamedTuple):
     outcome: str
 
 
-def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Looked:
+def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Examples:
     """Profiles and examples of the first seed of ``method``: what it missed, what it found, false alarms."""
     seed = method.seeds[0]
     row = next(r for r in run.record.rows if (r.method, r.seed) == (method.name, seed.seed))
@@ -45,19 +45,19 @@ def looked(run: Run, dataset: PreparedDataset | None, method: MethodRuns) -> Loo
     volumes = next((s for s in units.sets if s.level == "volume"), None)
     if volumes is None:
         missing = f"No volume of {method.name} has a score, so none is shown."
-        return Looked(method.name, seed.seed, missing=missing)
+        return Examples(method.name, seed.seed, missing=missing)
     threshold = seed.rows["volume"].threshold if "volume" in seed.rows else None
     order = _order(predictions, volumes.scores, threshold)
     profiles = tuple(_profile(predictions, slices.scores, found) for found in _first(order, STRIPS))
     if dataset is None:
         missing = "The prepared data set is not at hand any more, so no slice is shown."
-        return Looked(method.name, seed.seed, profiles, missing=missing)
+        return Examples(method.name, seed.seed, profiles, missing=missing)
     table = run.folder_of(row, "predict") / "test.parquet"
     examples = tuple(
         _example(dataset, predictions, slices.scores, str(table), found)
         for found in _first(_of_different_patients(predictions, order), EXAMPLES)
     )
-    return Looked(method.name, seed.seed, profiles, examples)
+    return Examples(method.name, seed.seed, profiles, examples)
 
 
 def _order(p: Predictions, scores: NDArray[np.float64], threshold: float | None) -> list[_Found]:

@@ -19,7 +19,7 @@ from dbtssl.evaluation.comparison.minimum_difference import smallest_difference
 from dbtssl.evaluation.quantity import EQUAL_DECIMALS
 from dbtssl.evaluation.values import Score
 from dbtssl.io import write_text
-from dbtssl.report.table_model import Compared, Tie
+from dbtssl.report.table_model import Compared, TiedMethod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,9 @@ class Comparison(Config):
 
     baseline: str = Field(description="the row that others are compared with; empty: none")
     differences: tuple[Difference, ...] = Field(description="of every method to the baseline")
-    ties: tuple[Tie, ...] = Field(description="methods that cannot be told apart from the best")
+    ties: tuple[TiedMethod, ...] = Field(
+        description="methods that cannot be told apart from the best"
+    )
     notes: tuple[str, ...] = Field(description="what the test set could show, in words")
 
     def compared(self) -> Compared:
@@ -100,7 +102,7 @@ def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) ->
                     values.setdefault((row.level, name, metric), []).append(known)
     baseline = _baseline(spec, [name for name, *_ in parts])
     differences: list[Difference] = []
-    ties: list[Tie] = []
+    ties: list[TiedMethod] = []
     notes: list[str] = []
     for level, methods in sets.items():
         if len(methods) < 2 or chosen.diagnostic:
@@ -127,7 +129,9 @@ def _comparison(spec: Spec, parts: Sequence[tuple[str, int, Output, Output]]) ->
                     rule=chosen.specificity_rule,
                 ):
                     first = methods[name][0].evaluation_set
-                    ties.append(Tie(method=name, level=level, metric=metric, evaluation_set=first))
+                    ties.append(
+                        TiedMethod(method=name, level=level, metric=metric, evaluation_set=first)
+                    )
     return Comparison(
         baseline=baseline, differences=tuple(differences), ties=tuple(ties), notes=tuple(notes)
     )

@@ -13,7 +13,7 @@ import numpy as np
 from dbtssl.benchmark.stages.train_stages import backbone_key, start_encoder
 from dbtssl.config import digest
 from dbtssl.engine.store import Stage
-from dbtssl.evaluation.probes.frozen_probes import Embedded, frozen_tasks
+from dbtssl.evaluation.probes.frozen_probes import VolumeEmbeddings, frozen_tasks
 from dbtssl.io import write_bytes, write_text
 from dbtssl.progress import progress
 
@@ -136,9 +136,9 @@ def _embedded(
     part: Sequence[int],
     features: NDArray[np.float32],
     density: NDArray[np.float64],
-) -> Embedded:
+) -> VolumeEmbeddings:
     cohort, at = ctx.data.dataset.cohort, list(part)
-    return Embedded(
+    return VolumeEmbeddings(
         features.astype(np.float64),
         cohort.patient_ids[at],
         cohort.breast_ids[at],

@@ -72,7 +72,7 @@ def _counts(located: Located) -> dict[str, int]:
     from dbtssl.data.sources.layouts import STATES
 
     states: dict[str, int] = {state: len(located.keys(state)) for state in STATES}
-    if not states["contradicted"]:  # rare, and so only where there is one
+    if not states["contradicted"]:  # rare, and so only if there is one
         del states["contradicted"]
     return {"listed": len(located.places), **states, "extra": len(located.extra)}
 

@@ -77,7 +77,7 @@ def command(
 
     All of it is 22,032 volumes and 1.6 TB. Options that select narrow each other; patients always come whole. Sizes,
     free space, licence and citation are shown first. What lies in OUT with its full size is not fetched again, so an
-    interrupted download goes on when the same command is run again.
+    interrupted download resumes when the same command is run again.
     """
     import json
 
@@ -175,6 +175,6 @@ def _lines(plan: Plan, version: str) -> Iterator[str]:
         yield f"{name:14}{counts}{gigabytes(row['bytes']):>14}"
     yield f"{'free on disk':44}{gigabytes(plan.free):>14}"
     if not plan.fits:
-        yield f"it does not fit: {gigabytes(SPARE)} of the disk are left alone"
+        yield f"it does not fit: {gigabytes(SPARE)} of the disk are kept free"
     yield f"licence: {', '.join(plan.licences)}"
     yield from (f"cite: {text}" for text in CITATIONS)

@@ -76,8 +76,8 @@ def command(
 ) -> None:
     """Decode, turn, shrink and store the volumes below ROOT in the folder OUT.
 
-    SOURCE is bcs-dbt, phantom or what a plugin brings. What was prepared before is not done again, and an interrupted
-    run goes on where it stopped.
+    SOURCE is bcs-dbt, phantom or what a plugin provides. What was prepared before is not done again, and an interrupted
+    run resumes where it stopped.
     """
     from dbtssl.config import set_key
     from dbtssl.data.preparation.pixel_sizes import sentence

@@ -128,7 +128,7 @@ def _remarks(survey: Survey) -> list[str]:
         name = f"{row.split} without actionable" if row.dropped else row.split
         lines.append(f"{name} is not as published: {shown}")
     if not other:
-        lines.append("every count that the tables tell and that was published is the same")
+        lines.append("every count that the tables state and that was published is the same")
     if survey.unlabelled:
         lines.append(f"{survey.unlabelled:,} volumes have a path and no label")
     if survey.pathless:

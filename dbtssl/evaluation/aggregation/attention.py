@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-CHECK = 10  # steps of L-BFGS, begun anew, between looks at the validation groups
+CHECK = 10  # steps of L-BFGS, restarted, between looks at the validation groups
 BLOCK = 2**23  # numbers that are worked on at once
 
 
@@ -157,7 +157,7 @@ class _Net:
         """Cross-entropy, each class of weight one half, with weight decay on all but b; and its gradient."""
         assert groups.labels is not None
         positive = groups.labels.sum()
-        share = np.where(groups.labels, 0.5 / positive, 0.5 / (len(groups) - positive))
+        fraction = np.where(groups.labels, 0.5 / positive, 0.5 / (len(groups) - positive))
         w = self._split(weights)[2]
         loss = decay / 2 * float(weights[:-1] @ weights[:-1])
         gradient = np.r_[decay * weights[:-1], 0.0]
@@ -165,8 +165,8 @@ class _Net:
             x, offsets = self._block(groups, part)
             logits, (t, s, a, y) = self._forward(weights, x, offsets)
             labels = groups.labels[part]
-            loss -= float((share[part] * log_expit(np.where(labels, logits, -logits))).sum())
-            of_logit = share[part] * (expit(logits) - labels)
+            loss -= float((fraction[part] * log_expit(np.where(labels, logits, -logits))).sum())
+            of_logit = fraction[part] * (expit(logits) - labels)
             sizes = np.diff(offsets)
             of_y = np.repeat(of_logit, sizes) * a
             of_e = of_y * (y - np.repeat(logits - weights[-1], sizes))  # through the softmax
@@ -196,7 +196,7 @@ class _Net:
     def _forward(
         self, weights: Array, x: Array, offsets: NDArray[np.int64]
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        """Logits ``(G,)``, and what the gradient needs: tanh, sigmoid, attention, and a member's own logit less b."""
+        """Logits ``(G,)``, and what the gradient needs: tanh, sigmoid, attention, and a member's own logit minus b."""
         v, u, w, c = self._split(weights)
         t, s = np.tanh(x @ v.T), expit(x @ u.T)  # N x H
         e = (t * s) @ w

@@ -50,7 +50,7 @@ class Max:
 
 
 class TopK:
-    """Mean of the probabilities of the ``k`` largest logits, given back as a logit; of all where there are fewer."""
+    """Mean of the probabilities of the ``k`` largest logits, given back as a logit; of all if there are fewer."""
 
     class Config(BaseConfig):
         """How many."""

@@ -9,7 +9,7 @@ import numpy as np
 from dbtssl.evaluation.metrics.curve_draws import curve_draws
 from dbtssl.evaluation.statistics.clustered import clustered_covariance, patient_draws
 from dbtssl.evaluation.statistics.intervals import positive_patients, too_few_patients
-from dbtssl.evaluation.statistics.multi_reader import LEAST_SEEDS, components, random_seeds
+from dbtssl.evaluation.statistics.multi_reader import MIN_SEEDS, components, random_seeds
 from dbtssl.evaluation.statistics.placements import placements
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _tested(
     df: int,
 ) -> Paired:
     """Of AUCs and their covariance, the method's seeds first, then the baseline's."""
-    random = seeds[0] == seeds[1] >= LEAST_SEEDS
+    random = seeds[0] == seeds[1] >= MIN_SEEDS
     if random:
         found = random_seeds(components(aucs.reshape(2, -1), covariance))
         error, freedom = found.error, min(found.df, float(df))

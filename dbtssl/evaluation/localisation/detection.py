@@ -1,6 +1,6 @@
 """The official detection metric of DBTex and BCS-DBT, exactly, with weights for the patients of a bootstrap.
 
-After Buda et al. 2021 and the organisers' code (mazurowski-lab/duke-dbt-data at 13f26fb), written anew: a prediction
+After Buda et al. 2021 and the organisers' code (mazurowski-lab/duke-dbt-data at 13f26fb), reimplemented: a prediction
 hits a box if its centre lies within half the box's diagonal or 100 pixels, whichever is more, and within a quarter of
 the volume's slices. A prediction that hits several takes the nearest. Several on one box count once and are no false
 positives; all others are. The curve has a point for each score that is a hit, and is read by linear interpolation.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbtssl.evaluation.statistics.clustered import logit_draws_interval, patient_draws
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.evaluation.values import Value
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dbtssl.data.records import Box
 
-LEAST_DISTANCE = 100.0  # pixels at full resolution
+MIN_DISTANCE = 100.0  # pixels at full resolution
 FALSE_POSITIVES = (1.0, 2.0, 3.0, 4.0)  # a volume
 DRAWS = 500
 PRIMARY, TIE_BREAK = "mean_sensitivity_positive", "sensitivity_at_2_fps_all"
@@ -44,7 +44,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Found:
+class BoxMatches:
     """Detections matched with boxes. Of detection i: its volume and score, and the box that it hits or -1.
 
     ``of_box`` is the volume of each box; volumes are numbered 0 to ``n_volumes`` - 1.
@@ -56,11 +56,11 @@ class Found:
     of_box: NDArray[np.int64]
     n_volumes: int
 
-    def only(self, keep: NDArray[np.bool_]) -> Found:
+    def only(self, keep: NDArray[np.bool_]) -> BoxMatches:
         """The volumes of ``keep`` alone, renumbered; every box lies in one of them."""
         number = np.cumsum(keep) - 1
         here = keep[self.volume]
-        return Found(
+        return BoxMatches(
             number[self.volume[here]],
             self.score[here],
             self.box[here],
@@ -73,7 +73,7 @@ def match(
     boxes: Sequence[Sequence[Box]],
     n_slices: Sequence[int],
     detections: Sequence[Sequence[Detection]],
-) -> Found:
+) -> BoxMatches:
     """Match the detections of each volume with its boxes; ``n_slices`` are its slices."""
     volume: list[int] = []
     score: list[float] = []
@@ -94,12 +94,12 @@ def match(
                 )
                 along = d.z + d.depth / 2 - box.z
                 flat = np.hypot(*across)
-                if flat > max(np.hypot(box.width, box.height) / 2, LEAST_DISTANCE):
+                if flat > max(np.hypot(box.width, box.height) / 2, MIN_DISTANCE):
                     continue
                 distance = np.sqrt(across[0] ** 2 + across[1] ** 2 + along**2)
                 if abs(along) <= n / 4 and distance < nearest:
                     nearest, hit[-1] = distance, first + i
-    return Found(
+    return BoxMatches(
         np.array(volume, dtype=np.int64),
         np.array(score, dtype=np.float64),
         np.array(hit, dtype=np.int64),
@@ -109,7 +109,7 @@ def match(
 
 
 def sensitivities(
-    found: Found, at: Sequence[float], weights: NDArray[np.float64] | None = None
+    found: BoxMatches, at: Sequence[float], weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """Sensitivity at false positives a volume ``at``, ``(len(at),)``; ``weights`` counts each volume, ``(V,)``.
 
@@ -131,7 +131,7 @@ def sensitivities(
     return np.asarray(np.interp(at, false[:end], true[:end]), dtype=np.float64)
 
 
-def detection_metrics(found: Found) -> dict[str, float]:
+def detection_metrics(found: BoxMatches) -> dict[str, float]:
     """The official numbers: on volumes with a box at 1, 2, 3 and 4 false positives and their mean; on all at 2."""
     positive = np.zeros(found.n_volumes, dtype=np.bool_)
     positive[found.of_box] = True
@@ -145,7 +145,7 @@ def detection_metrics(found: Found) -> dict[str, float]:
 
 
 def detection_values(
-    found: Found, patients: NDArray[np.int64], confidence: float
+    found: BoxMatches, patients: NDArray[np.int64], confidence: float
 ) -> Mapping[str, Value]:
     """The same as values; the mean sensitivity with the interval of a patient bootstrap, logit scale, t.
 
@@ -159,8 +159,8 @@ def detection_values(
     mean = values[PRIMARY].value
     _, codes = np.unique(patients[positive], return_inverse=True)
     count = int(codes.max()) + 1
-    if count < LEAST_PATIENTS:
-        reason = f"interval needs {LEAST_PATIENTS} positive patients, has {count}"
+    if count < MIN_PATIENTS:
+        reason = f"interval needs {MIN_PATIENTS} positive patients, has {count}"
     else:
         part = found.only(positive)
         weights = patient_draws(np.ones(len(codes), dtype=np.bool_), codes, DRAWS)[:, codes]

@@ -9,7 +9,7 @@ from dbtssl.data.tables.published_tables import Key, read_files
 from dbtssl.errors import DataError
 from dbtssl.evaluation.aggregation.volume_scores import COLUMNS as PAGE
 from dbtssl.evaluation.aggregation.volume_scores import Rounded, parse_score
-from dbtssl.evaluation.localisation.detection import Detection, Found, match
+from dbtssl.evaluation.localisation.detection import BoxMatches, Detection, match
 from dbtssl.evaluation.score_set import codes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SIZES = ("Width", "Height", "Depth")
 COLUMNS = ("PatientID", "StudyUID", "View", *PLACES, "Score")
 
 
-def read_found(detections: Path, boxes: Path, labels: Path) -> tuple[Found, NDArray[np.int64]]:
+def read_found(detections: Path, boxes: Path, labels: Path) -> tuple[BoxMatches, NDArray[np.int64]]:
     """Detections matched with the boxes, and the patient of each volume as an integer id.
 
     The volumes are those of ``labels``; a detection elsewhere is refused.

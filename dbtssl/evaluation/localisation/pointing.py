@@ -14,8 +14,8 @@ from dbtssl.evaluation.localisation.boxes import FULL_ROWS, boxes_of
 from dbtssl.evaluation.localisation.detection import PRIMARY, detection_values, match
 from dbtssl.evaluation.score_set import codes
 from dbtssl.evaluation.statistics.clustered import proportion_interval
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
-from dbtssl.evaluation.values import Looked, Value
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
+from dbtssl.evaluation.values import LocalisationResult, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +35,12 @@ RULE = (
 )
 
 
-def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -> Looked | None:
+def looked(
+    p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol
+) -> LocalisationResult | None:
     """All three for the abnormal volumes of ``p`` that have boxes; None where no volume has one.
 
-    ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its share.
+    ``of_slices`` are the scores of slices ``(S,)``. Where the highest tie, each counts for its fraction.
     """
     boxed = [v for v, boxes in enumerate(p.boxes) if boxes]
     if not boxed:
@@ -47,7 +49,7 @@ def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -
     hits, chances = _slice_hits(p, of_slices, boxed)
     reason = _no_patches(p, protocol)
     on, by_chance, of = ([], [], []) if reason else _patch_hits(p, boxed)
-    return Looked(
+    return LocalisationResult(
         rule=RULE,
         n_volumes=len(boxed),
         n_slices=len(on),
@@ -64,7 +66,7 @@ def looked(p: Predictions, of_slices: NDArray[np.float64], protocol: Protocol) -
 def _slice_hits(
     p: Predictions, of_slices: NDArray[np.float64], boxed: list[int]
 ) -> tuple[list[float], list[float]]:
-    """For each volume whether its highest slice is near a box, and the share of its slices that are."""
+    """For each volume whether its highest slice is near a box, and the fraction of its slices that are."""
     hits, chances = [], []
     for v in boxed:
         own = slice(*p.volume_offsets[v : v + 2])
@@ -77,7 +79,7 @@ def _slice_hits(
 
 
 def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[float], list[float], list[int]]:
-    """For each annotated slice whether its highest patch is on a box, the share of its patches that are, its volume."""
+    """For each annotated slice whether its highest patch is on a box, the fraction of its patches that are, volume."""
     hits, chances, of = [], [], []
     size = p.made.patch_size
     assert size is not None
@@ -96,7 +98,7 @@ def _patch_hits(p: Predictions, boxed: list[int]) -> tuple[list[float], list[flo
 
 
 def _highest(scores: NDArray[np.float64], hit: NDArray[np.bool_]) -> float:
-    """Whether the highest is a hit; the share of hits among those that tie."""
+    """Whether the highest is a hit; the fraction of hits among those that tie."""
     return float(hit[scores == scores.max()].mean())
 
 
@@ -137,16 +139,16 @@ def _no_patches(p: Predictions, protocol: Protocol) -> str:
 
 
 def _share(hits: list[float], patients: NDArray[np.int64], confidence: float) -> Value:
-    """Share of hits, Wilson's interval with the effective sample size, patients as clusters."""
+    """Fraction of hits, Wilson's interval with the effective sample size, patients as clusters."""
     if not hits:
         return Value(reason="no annotated slice is among the predictions")
     value = float(np.mean(hits))
     _, code = np.unique(patients, return_inverse=True)
     units = np.bincount(code).astype(np.float64)
-    if len(units) < LEAST_PATIENTS:
+    if len(units) < MIN_PATIENTS:
         return Value(
             value=value,
-            reason=f"interval needs {LEAST_PATIENTS} positive patients, has {len(units)}",
+            reason=f"interval needs {MIN_PATIENTS} positive patients, has {len(units)}",
         )
     of_patient = np.bincount(code, hits).astype(np.float64)
     low, high = proportion_interval(of_patient, units, len(units) - 1, confidence)

@@ -10,7 +10,7 @@ from dbtssl.evaluation.metrics.metric import Metric
 from dbtssl.evaluation.score_set import counts_at
 from dbtssl.evaluation.statistics.clustered import logit_draws_interval, proportion_interval
 from dbtssl.evaluation.statistics.intervals import (
-    LEAST_PATIENTS,
+    MIN_PATIENTS,
     drawn_value,
     positive_patients,
     too_few_patients,
@@ -136,11 +136,11 @@ def _share(
     hits = np.bincount(codes, hit[among], minlength=len(names)).astype(np.float64)
     value = float(hits.sum() / of_patient.sum())
     freedom = len(names) - 1
-    if df is not None and df < LEAST_PATIENTS - 1:
-        reason = f"interval needs {LEAST_PATIENTS} positive patients, has {df + 1}"
+    if df is not None and df < MIN_PATIENTS - 1:
+        reason = f"interval needs {MIN_PATIENTS} positive patients, has {df + 1}"
         return Value(value=value, reason=reason)
-    if freedom < LEAST_PATIENTS - 1:
-        reason = f"interval needs {LEAST_PATIENTS} patients with {what}, has {len(names)}"
+    if freedom < MIN_PATIENTS - 1:
+        reason = f"interval needs {MIN_PATIENTS} patients with {what}, has {len(names)}"
         return Value(value=value, reason=reason)
     freedom = freedom if df is None else min(freedom, df)
     low, high = proportion_interval(hits, of_patient, freedom, confidence)

@@ -52,10 +52,10 @@ def specificity_at(
     if rule == "nearest":
         reached = np.where(_kept(x, y, cuts[1:]), reached, np.inf)
     index, back = vertex_at(reached[None], sensitivity, rule)
-    cut, share = float(cuts[index[0]]), float(back[0])
+    cut, fraction = float(cuts[index[0]]), float(back[0])
     strictly, upto = (np.searchsorted(y, cut, side) / len(y) for side in ("left", "right"))
-    specificity = float((1 - share) * strictly + share * upto)
-    if share > 0:
+    specificity = float((1 - fraction) * strictly + fraction * upto)
+    if fraction > 0:
         return OperatingPoint(specificity, sensitivity, None)
     threshold = float(scores.max()) if np.isinf(cut) else below(scores, cut)
     return OperatingPoint(specificity, float(reached[index[0]]), threshold)

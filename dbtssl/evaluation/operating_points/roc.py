@@ -25,9 +25,9 @@ BLOCK_BYTES = 64 * 2**20  # bound on each array of the curves that are held at o
 
 
 class Curves(NamedTuple):
-    """D curves at each corner, ``(D, 2 U + 2)``: counts of what is called abnormal, and the same as shares.
+    """D curves at each corner, ``(D, 2 U + 2)``: counts of what is called abnormal, and the same as fractions.
 
-    All rise along each row. ``false_alarms`` is 1 - specificity; shares are nan where a class is not drawn.
+    All rise along each row. ``false_alarms`` is 1 - specificity; fractions are nan where a class is not drawn.
     """
 
     abnormal: NDArray[np.float64]
@@ -152,10 +152,10 @@ def sensitivity_at(
     after = np.minimum(index + 1, alarms.shape[1] - 1)
     here, step = alarms[rows, index], alarms[rows, after] - alarms[rows, index]
     low, high = c.sensitivity[rows, index], c.sensitivity[rows, after]
-    share = np.zeros(len(rows))
+    fraction = np.zeros(len(rows))
     if rule == "interpolated":
-        np.divide(limit - here, step, out=share, where=step > 0)
-    value = low + np.clip(share, 0, 1) * (high - low)
+        np.divide(limit - here, step, out=fraction, where=step > 0)
+    value = low + np.clip(fraction, 0, 1) * (high - low)
     return np.asarray(np.where(np.isnan(alarms[:, -1]), np.nan, value), dtype=np.float64)
 
 
@@ -165,7 +165,7 @@ def vertex_at(
     """Choose a vertex on each of D curves.
 
     ``reached`` is ``(D, U + 1)``: sensitivities, rising from 0 to 1. Gives the vertex, ``(D,)``, and for
-    ``interpolated`` the share of the way back towards the vertex before it, ``(D,)``.
+    ``interpolated`` the fraction of the way back towards the vertex before it, ``(D,)``.
     """
     rows = np.arange(len(reached))
     if rule == "nearest":

@@ -151,7 +151,7 @@ def _best(
         loss = -(ar + nr)
     else:
         loss = np.abs(nr - ar)
-    return np.asarray(np.argmin(np.round(loss, 12), axis=1))  # equal shares of other counts
+    return np.asarray(np.argmin(np.round(loss, 12), axis=1))  # equal fractions of other counts
 
 
 def _grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:

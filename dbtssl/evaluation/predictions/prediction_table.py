@@ -33,7 +33,7 @@ OF_VOLUME = ("patient", "study", "view", "label", "n_slices", "rows", "columns",
 
 
 @dataclass(frozen=True)
-class Made:
+class PredictionInfo:
     """How predictions were made, from the file's metadata; empty where the file does not say."""
 
     split: str = ""
@@ -71,7 +71,7 @@ class Predictions:
     offsets: NDArray[np.int64]
     places: NDArray[np.int64] | None = None
     features: NDArray[np.float32] | None = None
-    made: Made = Made()
+    made: PredictionInfo = PredictionInfo()
 
     @cached_property
     def volume_offsets(self) -> NDArray[np.int64]:
@@ -184,7 +184,7 @@ def _check_ids(volumes: pa.Table, where: str) -> None:
     refuse_two_studies(zip(ids["patient"], ids["study"], strict=True), where)
 
 
-def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
+def _made(metadata: Mapping[bytes, bytes], where: str) -> PredictionInfo:
     said = {key.decode(): value.decode() for key, value in metadata.items() if key in _SAID}
     try:
         version, size, features = (
@@ -200,7 +200,7 @@ def _made(metadata: Mapping[bytes, bytes], where: str) -> Made:
             f"{where} has schema {version}, this version reads up to {SCHEMA_VERSION}",
             hint="score it with the dbtssl that wrote it, or a newer one",
         )
-    return Made(
+    return PredictionInfo(
         said.get("split", ""),
         said.get("inference", ""),
         size or None,
@@ -261,7 +261,7 @@ def _flat(table: pa.Table, name: str, where: str) -> NDArray[Any]:
 
 
 def _features(
-    table: pa.Table, made: Made, sizes: NDArray[np.int64], where: str
+    table: pa.Table, made: PredictionInfo, sizes: NDArray[np.int64], where: str
 ) -> NDArray[np.float32] | None:
     if "features" not in table.column_names:
         return None

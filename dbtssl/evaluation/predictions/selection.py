@@ -1,4 +1,4 @@
-"""Parts of a predictions table, and its slices labelled anew."""
+"""Parts of a predictions table, and its slices relabelled."""
 
 from __future__ import annotations
 

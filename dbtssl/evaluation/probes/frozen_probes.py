@@ -24,7 +24,7 @@ from dbtssl.evaluation.statistics.clustered import (
     patient_draws,
     proportion_interval,
 )
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.evaluation.statistics.spearman import spearman_draws
 from dbtssl.evaluation.values import Value
 
@@ -32,16 +32,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 K = 10  # nearest volumes of the other view that count
-LEAST_CANDIDATES = 20  # with fewer, chance alone finds more than half
-LEAST_VALUES = 3  # distinct densities in training and in test
-DECIMALS = (
-    9  # of an error or a prediction, in units of the densities' spread; what is closer is a tie
-)
+MIN_CANDIDATES = 20  # with fewer, chance alone finds more than half
+MIN_VALUES = 3  # distinct densities in training and in test
+DECIMALS = 9  # of an error or a prediction, in units of the densities' standard deviation; what is closer is a tie
 PENALTIES = tuple(10.0**power for power in range(-2, 7))  # of the ridge regression
 
 
 @dataclass(frozen=True)
-class Embedded:
+class VolumeEmbeddings:
     """The volumes of one part of the split: ``features`` ``(V, D)``; the others ``(V,)``.
 
     ``patients`` and ``breasts`` are ids, of (patient) and (patient, study, side); ``density`` is nan where unknown.
@@ -117,7 +115,7 @@ class FrozenTasks(Config):
         if self.chance is not None:
             cc, mlo = self.candidates
             said.append(
-                f"R@10: share of {self.queries:,} test volumes whose other view of the same breast and study is among "
+                f"R@10: fraction of {self.queries:,} test volumes whose other view of that breast and study is among "
                 f"the 10 nearest by cosine, CC among {mlo:,} MLO volumes and MLO among {cc:,} CC volumes, those of the "
                 f"patient's other breast and other studies included; chance {100 * self.chance:.1f} %."
             )
@@ -125,9 +123,9 @@ class FrozenTasks(Config):
 
 
 def frozen_tasks(
-    train: Embedded,
-    val: Embedded,
-    test: Embedded,
+    train: VolumeEmbeddings,
+    val: VolumeEmbeddings,
+    test: VolumeEmbeddings,
     *,
     confidence: float,
     no_density: str,
@@ -167,9 +165,9 @@ def frozen_tasks(
 
 
 def _density(
-    train: tuple[NDArray[np.float64], Embedded],
-    val: tuple[NDArray[np.float64], Embedded],
-    test: tuple[NDArray[np.float64], Embedded],
+    train: tuple[NDArray[np.float64], VolumeEmbeddings],
+    val: tuple[NDArray[np.float64], VolumeEmbeddings],
+    test: tuple[NDArray[np.float64], VolumeEmbeddings],
     confidence: float,
 ) -> tuple[Value, float | None]:
     """Spearman's rho on the test volumes, and the penalty of least squared error on the validation volumes."""
@@ -177,9 +175,9 @@ def _density(
         (features[part.known], part.density[part.known]) for features, part in (train, val, test)
     )
     for name, known in (("training", y), ("test", y_test)):
-        if (count := len(np.unique(known))) < LEAST_VALUES:
+        if (count := len(np.unique(known))) < MIN_VALUES:
             return Value(
-                reason=f"different densities among {name} volumes: {count}; {LEAST_VALUES} are needed"
+                reason=f"different densities among {name} volumes: {count}; {MIN_VALUES} are needed"
             ), None
     if not len(y_val):
         return Value(reason="no validation volume has a density to choose the penalty by"), None
@@ -208,7 +206,7 @@ def _rho_value(
     patients: NDArray[np.int64],
     confidence: float,
 ) -> Value:
-    """``rho`` with the spread of draws of patients on Fisher's scale, t with (patients - 1) degrees of freedom."""
+    """``rho`` with the standard deviation of the draws on Fisher's scale, t with patients - 1 degrees of freedom."""
     count = len(np.unique(patients))
     if reason := _too_few(count):
         return Value(value=rho, reason=reason)
@@ -223,13 +221,13 @@ def _rho_value(
 
 
 def _retrieval(
-    features: NDArray[np.float64], test: Embedded, confidence: float
+    features: NDArray[np.float64], test: VolumeEmbeddings, confidence: float
 ) -> tuple[Value, int, float | None]:
     """recall@10 of both directions together, the number of queries, and what chance gives."""
     fewest = min(int(test.mlo.sum()), int((~test.mlo).sum()))
-    if fewest < LEAST_CANDIDATES:
+    if fewest < MIN_CANDIDATES:
         return (
-            Value(reason=f"test volumes of a view: {fewest}; {LEAST_CANDIDATES} are needed"),
+            Value(reason=f"test volumes of a view: {fewest}; {MIN_CANDIDATES} are needed"),
             0,
             None,
         )
@@ -237,20 +235,20 @@ def _retrieval(
     if not len(hits.queries):
         return Value(reason="no test breast has both a CC and an MLO volume"), 0, None
     codes = np.unique(test.patients[hits.queries], return_inverse=True)[1]
-    share = float(np.mean(hits.found))
+    fraction = float(np.mean(hits.found))
     found, asked = (
         np.bincount(codes, counted).astype(np.float64)
         for counted in (hits.found, np.ones(len(codes)))
     )
     if reason := _too_few(len(asked)):
-        value = Value(value=share, reason=reason)
+        value = Value(value=fraction, reason=reason)
     else:
         low, high = proportion_interval(found, asked, len(asked) - 1, confidence)
-        value = Value(value=share, low=low, high=high)
+        value = Value(value=fraction, low=low, high=high)
     return value, len(hits.queries), float(np.mean(hits.chance))
 
 
 def _too_few(patients: int) -> str:
-    """Why there is no interval; empty where there is one."""
-    enough = patients >= LEAST_PATIENTS
-    return "" if enough else f"interval needs {LEAST_PATIENTS} patients, has {patients}"
+    """Why there is no interval; empty if there is one."""
+    enough = patients >= MIN_PATIENTS
+    return "" if enough else f"interval needs {MIN_PATIENTS} patients, has {patients}"

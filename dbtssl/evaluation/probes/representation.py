@@ -1,6 +1,6 @@
 """What frozen features know: neighbours, a small linear probe and retrieval, from features and ids alone.
 
-For monitors, never for a table. Each `Measure` carries what chance gives, or says in words why there is no value.
+For monitors, never for a table. Each `Measure` carries what chance gives, or says why there is no value.
 Features are taken as they are: nothing is centred; cosines normalise each row, in double precision. Two cosines that
 differ by no more than `TIE` are equal: the last bits of features in single precision hang on the processor and on what
 else was in the batch. Retrieval counts equals as the expected value of any order; neighbours that vote are taken in
@@ -62,7 +62,7 @@ def knn_auc(
 
     ``features`` is ``(n, D)``, ``abnormal`` and ``patients`` are ``(n,)``. A vote weighs ``exp(cosine / 0.07)`` (Wu et
     al., CVPR 2018). Items of a fold's patients vote for none of that fold; see `patient_folds` for how the AUC is made.
-    Of equals at the limit the first items vote, and shares of votes that differ by no more than `TIE` tie.
+    Of equals at the limit the first items vote, and fractions of votes that differ by no more than `TIE` tie.
     """
     cosine = _cosines(features)
 
@@ -70,8 +70,10 @@ def knn_auc(
         near = _settled(cosine[np.ix_(held, bank)])
         first = np.argsort(-near, axis=1, kind="stable")[:, :neighbours]
         votes = np.exp(np.take_along_axis(near, first, axis=1) / TEMPERATURE)
-        share: NDArray[np.float64] = (votes * abnormal[bank][first]).sum(axis=1) / votes.sum(axis=1)
-        return share
+        fraction: NDArray[np.float64] = (votes * abnormal[bank][first]).sum(axis=1) / votes.sum(
+            axis=1
+        )
+        return fraction
 
     return _cross_validated(features, abnormal, patients, scores)
 
@@ -84,7 +86,7 @@ def probe_auc(
 ) -> Measure:
     """AUC of a logistic regression on the items of at most ``budget`` patients of each class, on those of others.
 
-    Shapes and folds as in `knn_auc`; the labelled patients are drawn anew in each fold, by fixed seeds. Features are
+    Shapes and folds as in `knn_auc`; the labelled patients are drawn again in each fold, by fixed seeds. Features are
     standardised over them, and the classes weigh the same.
     """
 
@@ -96,8 +98,8 @@ def probe_auc(
             StandardScaler(),
             LogisticRegression(C=PROBE_C, class_weight="balanced", max_iter=2000),
         ).fit(features[labelled], abnormal[labelled])
-        share: NDArray[np.float64] = model.predict_proba(features[held])[:, 1]
-        return share
+        fraction: NDArray[np.float64] = model.predict_proba(features[held])[:, 1]
+        return fraction
 
     return _cross_validated(features, abnormal, patients, scores)
 
@@ -140,7 +142,7 @@ def cross_view_recall(
     mlo: NDArray[np.bool_],
     k: int,
 ) -> Measure:
-    """Share of volumes whose ``k`` nearest of the other view have one of the same breast and study among them.
+    """Fraction of volumes whose ``k`` nearest of the other view have one of the same breast and study among them.
 
     ``features`` is ``(V, D)``; ``breasts`` ids ``(V,)`` of (patient, study, side); ``mlo`` tells MLO from CC. A CC
     volume looks for its MLO volume among all MLO volumes, those of the patient's other breast and other studies
@@ -171,7 +173,7 @@ def cross_view_hits(
 def same_patient_top1(
     features: NDArray[np.float32], breasts: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> Measure:
-    """Share of volumes whose nearest volume of any other breast or study is of the same patient.
+    """Fraction of volumes whose nearest volume of any other breast or study is of the same patient.
 
     The volume's own breast in its own study is left out of the gallery, so that what is found again is the patient and
     not this breast's tissue. Shapes as in `cross_view_recall`.
@@ -194,10 +196,10 @@ def _cross_validated(
 ) -> Measure:
     if not np.isfinite(features).all():
         return Measure(reason=NOT_FINITE)
-    sick, well = _by_class(abnormal, patients, np.ones(len(patients), dtype=np.bool_))
-    if min(len(sick), len(well)) < 2:
+    positive, negative = _by_class(abnormal, patients, np.ones(len(patients), dtype=np.bool_))
+    if min(len(positive), len(negative)) < 2:
         return Measure(
-            reason=f"patients with a lesion: {len(sick)}, without: {len(well)}; 2 of each are needed"
+            reason=f"patients with a lesion: {len(positive)}, without: {len(negative)}; 2 of each are needed"
         )
     aucs = [
         roc_auc_score(abnormal[held], _settled(scores(~held, held, fold)))
@@ -210,8 +212,8 @@ def _by_class(
     abnormal: NDArray[np.bool_], patients: NDArray[np.int64], among: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of the patients with an abnormal item, and of the others."""
-    sick = np.unique(patients[among & abnormal])
-    return sick, np.setdiff1d(patients[among], sick)
+    positive = np.unique(patients[among & abnormal])
+    return positive, np.setdiff1d(patients[among], positive)
 
 
 def _cosines(features: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -59,14 +59,14 @@ def logit_t_interval(
 def logit_draws_interval(
     p: float, draws: NDArray[np.float64], patients: int, df: int, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Interval for a share ``p`` over ``patients`` from its bootstrap ``draws``: their spread on the logit scale, t.
+    """Interval for a fraction ``p`` over ``patients`` from its bootstrap ``draws``: their sd on the logit scale, t.
 
-    Shares are moved off 0 and 1 by half a patient. For SP@87 and SP@80 of simulated volumes its coverage is 0.91 to
+    Fractions are moved off 0 and 1 by half a patient. For SP@87 and SP@80 of simulated volumes its coverage is 0.91 to
     0.94 with 21 positive patients and 0.92 to 0.97 with 8; that of percentiles 0.87 to 0.93 and 0.88 to 0.93.
     """
 
-    def moved(share: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        return np.asarray(logit((share * patients + 0.5) / (patients + 1)), dtype=np.float64)
+    def moved(fraction: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return np.asarray(logit((fraction * patients + 0.5) / (patients + 1)), dtype=np.float64)
 
     half = student.ppf(0.5 + confidence / 2, df) * np.nanstd(moved(draws), ddof=1)
     centre = moved(p)

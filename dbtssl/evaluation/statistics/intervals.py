@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # With 2 or 3 patients t has 1 or 2 degrees of freedom, and an interval runs from 0 to 100 %: it says nothing.
-LEAST_PATIENTS = 4
+MIN_PATIENTS = 4
 LARGEST = 1e150  # squares of what lies beyond overflow
 
 
@@ -95,7 +95,7 @@ def refuse_not_finite(units: ScoreSet, where: str) -> None:
         raise DataError(
             f"{where}: {int(bad.sum())} scores of {units.level}s are not finite numbers, the first is "
             f"{units.scores[i]} of {units.ids[i]}",
-            hint="predict again, or mend the table of scores",
+            hint="predict again, or fix the table of scores",
         )
 
 
@@ -106,10 +106,10 @@ def positive_patients(units: ScoreSet) -> int:
 
 def too_few_patients(units: ScoreSet) -> str:
     """Why the variance between patients is not estimated; empty where it is."""
-    if (count := positive_patients(units)) < LEAST_PATIENTS:
-        return f"interval needs {LEAST_PATIENTS} positive patients, has {count}"
-    if (count := len(np.unique(units.patients[~units.abnormal]))) < LEAST_PATIENTS:
-        return f"interval needs {LEAST_PATIENTS} patients with normal {units.level}s, has {count}"
+    if (count := positive_patients(units)) < MIN_PATIENTS:
+        return f"interval needs {MIN_PATIENTS} positive patients, has {count}"
+    if (count := len(np.unique(units.patients[~units.abnormal]))) < MIN_PATIENTS:
+        return f"interval needs {MIN_PATIENTS} patients with normal {units.level}s, has {count}"
     return ""
 
 

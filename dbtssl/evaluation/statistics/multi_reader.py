@@ -14,7 +14,7 @@ from scipy.stats import f as fisher
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 
 
 class Components(NamedTuple):

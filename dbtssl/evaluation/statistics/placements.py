@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Placements(NamedTuple):
-    """The AUC and its placement values: for each abnormal the share of normals below it, for each normal the share
+    """The AUC and placement values: for each abnormal the fraction of normals below it, for each normal the fraction
     of abnormals above it; ties count one half (DeLong, DeLong and Clarke-Pearson 1988)."""
 
     auc: float

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from dbtssl.data.records import Label
     from dbtssl.evaluation.metrics.roc_bands import Band, Bin
     from dbtssl.evaluation.score_set import ScoreSet
-    from dbtssl.evaluation.values import CurvePoint, Row
-    from dbtssl.evaluation.values import Looked as Localised
+    from dbtssl.evaluation.values import CurvePoint, LocalisationResult, Row
     from dbtssl.interfaces import Level
     from dbtssl.report.table_model import Table
 
@@ -31,7 +30,7 @@ class Seed:
     sets: Mapping[Level, ScoreSet]
     rows: Mapping[Level, Row]
     patch_curve: tuple[CurvePoint, ...] = ()
-    looked: Localised | None = None
+    looked: LocalisationResult | None = None
     reliability: tuple[Bin, ...] = ()
     pretraining: Log = ()
     finetuning: Log = ()
@@ -81,7 +80,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Examples:
     """Where one seed of one method looked: profiles along z and slices, those that it got wrong first."""
 
     method: str
@@ -110,7 +109,7 @@ class Content:
     table: Table
     phantom: bool
     methods: tuple[MethodRuns, ...]
-    looked: Looked | None
+    looked: Examples | None
     counts: tuple[tuple[str, str, int, int, int, int], ...]
     audit: tuple[Finding, ...]
     provenance: Provenance

@@ -29,8 +29,8 @@ def strip(profile: Profile, low: float, high: float) -> Markup:
     ``low`` and ``high`` are the scores at the ends of the colours, shared by all strips.
     """
     n = len(profile.scores)
-    share = np.clip((profile.scores - low) / max(high - low, 1e-12), 0, 1)
-    image = _png(_cividis(share[None]))
+    fraction = np.clip((profile.scores - low) / max(high - low, 1e-12), 0, 1)
+    image = _png(_cividis(fraction[None]))
     top = int(np.argmax(profile.scores))
     marks = [f'<rect class="top" x="{top}" y="0" width="1" height="{STRIP_HEIGHT}"/>']
     edges = np.flatnonzero(np.diff(np.r_[False, profile.abnormal, False].astype(int)))
@@ -73,7 +73,7 @@ def heat_slice(example: Example) -> Markup:
 
 
 def heat_map(example: Example) -> NDArray[np.uint8]:
-    """RGBA cells ``(h, w, 4)``: the mean probability of the patches over a cell; clear where there is none."""
+    """RGBA cells ``(h, w, 4)``: the mean probability of the patches over a cell; clear if there is none."""
     rows, columns = example.image.shape
     cell = max(rows, columns) / HEAT / example.scale  # stored pixels
     shape = (
@@ -109,10 +109,10 @@ def _slice(example: Example, overlay: str) -> Markup:
     )
 
 
-def _cividis(share: NDArray[np.float64], name: str = "cividis") -> NDArray[np.uint8]:
+def _cividis(fraction: NDArray[np.float64], name: str = "cividis") -> NDArray[np.uint8]:
     import matplotlib as mpl
 
-    colours: NDArray[np.uint8] = mpl.colormaps[name](share, bytes=True)
+    colours: NDArray[np.uint8] = mpl.colormaps[name](fraction, bytes=True)
     return colours
 
 

@@ -43,7 +43,7 @@ def short(name: str) -> str:
 
 
 def roc_figure(methods: Sequence[MethodRuns], level: Level, targets: Sequence[float]) -> Markup:
-    """ROC curves: the mean over seeds where there are several, bands, and the points of the chosen thresholds."""
+    """ROC curves: the mean over seeds if there are several, bands, and the points of the chosen thresholds."""
     figure, (whole, corner) = panels(2, WIDTH, 4.2)
     for axes in (whole, corner):
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
@@ -177,9 +177,9 @@ def forest_figure(rows: Sequence[tuple[str, int, float, float | None, float | No
 
 
 def reliability_figure(methods: Sequence[MethodRuns]) -> Markup | None:
-    """Predicted and observed share of abnormal slices of each method's first seed, on log scales.
+    """Predicted and observed fraction of abnormal slices of each method's first seed, on log scales.
 
-    A bin without an abnormal is an open mark at the foot.
+    A bin without an abnormal is an open mark at the bottom.
     """
     shown = [(i, m) for i, m in enumerate(methods) if m.seeds[0].reliability]
     if not shown:
@@ -209,4 +209,4 @@ def reliability_figure(methods: Sequence[MethodRuns]) -> Markup | None:
             axis.set_major_formatter(PLAIN)
             axis.set_minor_formatter("")
         ax.grid(color=RULE, which="major")
-    return inline(figure, "reliability", "Predicted against observed share of abnormal slices")
+    return inline(figure, "reliability", "Predicted against observed fraction of abnormal slices")

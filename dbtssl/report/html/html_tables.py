@@ -104,15 +104,15 @@ def _row(
 
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> HtmlCell:
     if column is METHOD:
-        told, name = own(row, rows), name_text(row)
-        text, below = (told, "") if row.single else (name, told)
+        details, name = own(row, rows), name_text(row)
+        text, below = (details, "") if row.single else (name, details)
         said = "; ".join([with_hint(row.failure, row.hint), *row.warnings])
         return HtmlCell(text, below, key=clean(row.method).lower(), title=clean(said.strip("; ")))
     cell, key = column.cell(row), column.key(row)
     classes, title = "", ""
     if cell is not None:
         classes = " ".join(filter(None, (cell.rank, "tied" if cell.tied else "")))
-        title = "cannot be told apart from the best" if cell.tied else cell.value.reason
+        title = "cannot be distinguished from the best" if cell.tied else cell.value.reason
     elif column.name == "epochs" and row.undertrained:
         classes, title = "short", "fewer epochs than the method's own schedule"
     elif column.name == "paper":

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 import dbtssl
 from dbtssl.evaluation.metrics.roc_bands import BAND_DRAWS
-from dbtssl.evaluation.statistics.intervals import LEAST_PATIENTS
+from dbtssl.evaluation.statistics.intervals import MIN_PATIENTS
 from dbtssl.report.html import figures
 from dbtssl.report.html.examples import heat_slice, plain_slice, score_range, strip
 from dbtssl.report.html.html_tables import audit_rows, html_tables, place_rows
@@ -29,7 +29,7 @@ from dbtssl.report.table_cells import clean
 
 if TYPE_CHECKING:
     from dbtssl.interfaces import Level
-    from dbtssl.report.html.content import Content, Looked
+    from dbtssl.report.html.content import Content, Examples
 
 SENSITIVITIES = (0.87, 0.80)  # drawn across the ROC curves: those of SP@87 and SP@80
 
@@ -58,7 +58,7 @@ def html_page(content: Content) -> str:
         colours=len(SERIES),
         draws=BAND_DRAWS,
         bands=figures.BANDS,
-        least_patients=LEAST_PATIENTS,
+        min_patients=MIN_PATIENTS,
         figures=drawn,
         strips=_strips(content.looked),
         slices=_slices(content.looked),
@@ -130,7 +130,7 @@ def _forest(content: Content) -> list[tuple[str, int, float, float | None, float
     ]
 
 
-def _strips(looked: Looked | None) -> list[tuple[str, list[Any]]]:
+def _strips(looked: Examples | None) -> list[tuple[str, list[Any]]]:
     """Strips by what became of the volume."""
     if looked is None or not looked.profiles:
         return []
@@ -141,7 +141,7 @@ def _strips(looked: Looked | None) -> list[tuple[str, list[Any]]]:
     return list(out.items())
 
 
-def _slices(looked: Looked | None) -> list[Any]:
+def _slices(looked: Examples | None) -> list[Any]:
     if looked is None:
         return []
     return [(e, plain_slice(e), heat_slice(e)) for e in looked.examples]

@@ -88,7 +88,7 @@ def panels(
 
 
 def inline(figure: Figure, name: str, label: str) -> Markup:
-    """The figure as an ``<svg>`` element; ``name`` keeps its ids apart, ``label`` tells what it shows."""
+    """The figure as an ``<svg>`` element; ``name`` keeps its ids apart, ``label`` says what it shows."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(out.getvalue())

@@ -1,4 +1,4 @@
-"""The picture of a benchmark with several shares of the labels: a line a method, its name at the line's end."""
+"""The picture of a benchmark with several fractions of the labels: a line per method, its name at the line's end."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 
 
 SIZE = (9.0, 5.2)  # inches
-SIDE = 0.03  # from method to method at one share, as a part of the smallest step between shares
+SIDE = (
+    0.03  # from method to method at one fraction, as a part of the smallest step between fractions
+)
 SPREAD = 0.35  # of all methods, at most
 LINE = 0.045  # of the height, between two names
 Point = tuple[float, float, float | None, float | None]
 
 
 def label_picture(curves: LabelCurves, form: Literal["png", "svg"]) -> bytes:
-    """AUC over the share of the labels, which is on a log scale; a bar is what stands beside the value in the table.
+    """AUC over the fraction of the labels, which is on a log scale; a bar is what stands beside the value in the table.
 
     The names stand in the order of the last values. A line ends where a method has no value.
     """
@@ -69,7 +71,7 @@ def label_picture(curves: LabelCurves, form: Literal["png", "svg"]) -> bytes:
 
 
 def _beside(curves: LabelCurves, i: int, count: int) -> float:
-    """What the share is multiplied with, so that bars of one share do not cover each other."""
+    """What the fraction is multiplied with, so that bars of one fraction do not cover each other."""
     shares = [budget.share for budget in curves.rising]
     step = min((b / a for a, b in pairwise(shares)), default=2.0)
     side = min(SIDE, SPREAD / max(count - 1, 1))
@@ -139,7 +141,7 @@ def _names(ax: Axes, ends: Sequence[tuple[Point, str, str]]) -> None:
 
 def write_label_curves(curves: LabelCurves, folder: Path) -> list[Path]:
     """Write ``labels.md``, ``.csv``, ``.json``, ``.png`` and ``.svg`` into ``folder``, which is there."""
-    from dbtssl.report.label_overview.label_curves_plot import label_picture  # brings matplotlib
+    from dbtssl.report.label_overview.label_curves_plot import label_picture  # imports matplotlib
 
     contents = {
         "labels.md": label_markdown(curves).encode(),

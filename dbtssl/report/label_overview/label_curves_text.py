@@ -1,9 +1,9 @@
-"""The overview of several shares of the labels: AUC by method and share, in words, in numbers and as a picture.
+"""The overview of several fractions of the labels: AUC by method and fraction, in words, in numbers and as a picture.
 
 Beside the AUC of slices as they are it has that of slices at equal depth.
 
-It takes what the table of each share says: values with their intervals, or the mean over seeds and its spread, and the
-paired difference to the baseline of the same share. Nothing is compared across shares.
+It takes what the table of each fraction says: values with intervals, or mean and standard deviation over seeds, and the
+paired difference to the baseline of the same fraction. Nothing is compared across fractions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LABELS = ("labels", "labelled_abnormal", "labelled_normal")
 
 @dataclass(frozen=True)
 class Budget:
-    """One share of the labels: the patients that had them, the folder of its run, and its table."""
+    """One fraction of the labels: the patients that had them, the folder of its run, and its table."""
 
     share: float
     abnormal: int
@@ -67,7 +67,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class LabelCurves:
-    """All shares of a benchmark, in any order; ``phantom`` puts a warning into the heading."""
+    """All fractions of a benchmark, in any order; ``phantom`` puts a warning into the heading."""
 
     title: str
     phantom: bool
@@ -77,25 +77,25 @@ class LabelCurves:
     def heading(self) -> str:
         """What every rendering is called."""
         phantom = f" ({PHANTOM})" if self.phantom else ""
-        return f"{clean(self.title)}: AUC by share of the labels{phantom}"
+        return f"{clean(self.title)}: AUC by fraction of the labels{phantom}"
 
     @property
     def rising(self) -> list[Budget]:
-        """From the smallest share to the largest."""
+        """From the smallest fraction to the largest."""
         return sorted(self.budgets, key=lambda budget: budget.share)
 
     @property
     def baseline(self) -> str:
-        """The row that the others are compared with; empty where no share has it."""
+        """The row that the others are compared with; empty where no fraction has it."""
         return next((b.table.baseline for b in self.budgets if b.table.baseline), "")
 
     def notes(self) -> Iterator[str]:
         """What every rendering says below."""
         rows = [row for budget in self.budgets for row in budget.lines(SHOWN).values()]
         yield (
-            "A share is of the training patients whose labels fine-tuning was given, of abnormal and of normal ones: "
+            "A fraction is of the training patients whose labels fine-tuning received, of abnormal and of normal ones: "
             + "; ".join(f"{b.name} are {b.abnormal:,} and {b.normal:,}" for b in self.rising)
-            + ". They are the same for every method, others for each seed, and those of a smaller share are among "
+            + ". They are the same for every method, others for each seed, and those of a smaller fraction are among "
             "those of a larger one. Pretraining saw all training volumes; validation is whole and chooses epoch and "
             "threshold."
         )
@@ -106,7 +106,7 @@ class LabelCurves:
         if any(not row.seeds and not row.failure for row in rows):
             yield "One seed: the interval is over test patients, of this one draw of labels."
         yield (
-            "Methods are ranked and compared within a share alone: bold is the best, underlined the second, † cannot "
+            "Methods are ranked and compared within a fraction only: bold is the best, underlined the second, † cannot "
             "be told apart from the best."
         )
         if any(_has(row, AT_DEPTH) for row in rows):
@@ -114,7 +114,7 @@ class LabelCurves:
         if baseline := self.baseline:
             yield (
                 f"A difference (Δ) is that to {baseline} with the same labels on the same test patients, in points, "
-                "with its interval. Stars are Holm-corrected over the methods of one share: * p < 0.05, ** p < 0.01, "
+                "with its interval. Stars are Holm-corrected over the methods of a fraction: * p < 0.05, ** p < 0.01, "
                 "*** p < 0.001."
             )
             lines = [line for budget in self.rising for line in budget.lines(SHOWN).items()]
@@ -144,7 +144,7 @@ class LabelCurves:
 
 
 def label_records(curves: LabelCurves) -> list[dict[str, Any]]:
-    """The tidy records of both AUCs of every method, level and share, with the share and its patients in front."""
+    """The tidy records of both AUCs per method, level and fraction, with the fraction and its patients in front."""
     return [
         dict(zip(LABELS, (budget.share, budget.abnormal, budget.normal), strict=True)) | record
         for budget in curves.rising
@@ -157,7 +157,7 @@ def label_records(curves: LabelCurves) -> list[dict[str, Any]]:
 
 
 def label_csv(curves: LabelCurves) -> str:
-    """CSV text with a header; shares of units in percent, as in ``table.csv``. Empty is missing."""
+    """CSV text with a header; fractions of units in percent, as in ``table.csv``. Empty is missing."""
     return csv_text(label_records(curves), (*LABELS, *FIELDS))
 
 
@@ -185,7 +185,7 @@ def label_markdown(curves: LabelCurves) -> str:
             parts += [heading, _grid(curves, partial(_delta, metric))]
     parts.append("\n".join(f"* {escape(note)}" for note in curves.notes()))
     runs = ", ".join(f"[{b.name}]({b.folder}/report.html)" for b in curves.rising)
-    parts.append(f"Table and report of each share: {runs}.")
+    parts.append(f"Table and report of each fraction: {runs}.")
     return "\n\n".join(parts) + "\n"
 
 

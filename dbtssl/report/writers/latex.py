@@ -50,7 +50,7 @@ HEAD = "% needs \\usepackage{booktabs} and \\usepackage[table]{xcolor}\n"
 
 
 def latex(table: Table) -> str:
-    """The whole table as LaTeX text that ends in a newline; shaded cells cannot be told apart from the best."""
+    """The whole table as LaTeX text that ends in a newline; shaded cells cannot be distinguished from the best."""
     parts = [_group(table, rows) for rows in table.groups().values()]
     notes = "".join(f"% {clean(note)}\n" for note in table.notes)
     return f"{HEAD}% {clean(table.title)}\n" + "\n".join(parts) + "\n" * bool(parts) + notes
@@ -93,13 +93,13 @@ def _row(columns: Sequence[Column], row: TableRow, rows: Sequence[TableRow]) -> 
 
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> str:
     if column is METHOD:
-        told = own(row, rows)
+        details = own(row, rows)
         if row.single:
-            return rf"\quad {{\footnotesize {escape(told)}}}"
+            return rf"\quad {{\footnotesize {escape(details)}}}"
         name = (
             escape(name_text(row)) if row.kind == "method" else rf"\textit{{{escape(row.method)}}}"
         )
-        return rf"{name} {{\footnotesize ({escape(told)})}}" if told else name
+        return rf"{name} {{\footnotesize ({escape(details)})}}" if details else name
     if not (text := column.text(row)):
         return ""
     text, cell = escape(text), column.cell(row)

@@ -43,11 +43,11 @@ def escape(text: str) -> str:
 
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow]) -> str:
     if column is METHOD:
-        told = own(row, rows)
+        details = own(row, rows)
         name = escape(name_text(row)) if row.kind == "method" else f"*{escape(row.method)}*"
         if row.single:
-            return f"&emsp;{escape(told)}"
-        return f"{name} ({escape(told)})" if told else name
+            return f"&emsp;{escape(details)}"
+        return f"{name} ({escape(details)})" if details else name
     text = column.text(row)
     if not text:
         return ""

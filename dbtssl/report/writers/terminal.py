@@ -116,7 +116,7 @@ def _level(
 ) -> RichTable:
     """One group of rows, references below a rule."""
     widths = [_width(column, rows, layout) for column in columns]
-    gap = 1 if sum(widths) + 2 * (len(widths) - 1) <= width else 0  # more air where there is room
+    gap = 1 if sum(widths) + 2 * (len(widths) - 1) <= width else 0  # more air if there is room
     out = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
     for column, least in zip(columns, widths, strict=True):
         label = column.label.rjust(least) if column.numeric else column.label
@@ -142,12 +142,12 @@ def _right(text: Text, width: int) -> Text:
 
 
 def _cell(column: Column, row: TableRow, rows: Sequence[TableRow], layout: Layout) -> Text:
-    """A value with its interval or spread below it."""
+    """A value with its interval or standard deviation below it."""
     if column is METHOD:
-        told = own(row, rows)
+        details = own(row, rows)
         if row.single:
-            return Text(f"  {told}")
-        return Text(column.text(row)).append(f"\n{told}" if told else "", style="dim")
+            return Text(f"  {details}")
+        return Text(column.text(row)).append(f"\n{details}" if details else "", style="dim")
     text, cell = Text(), column.cell(row)
     if value := column.text(row):
         short = column.name == "epochs" and row.undertrained

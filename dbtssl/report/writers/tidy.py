@@ -118,7 +118,7 @@ def _record(row: TableRow, metric: str) -> dict[str, Any]:
 
 
 def printed(metric: str, value: float | None) -> float | None:
-    """A share as percent, another number as it is, without the last binary digits."""
+    """A fraction as percent, another number as it is, without the last binary digits."""
     scale = 100 if CATALOGUE[metric].unit == "percent" else 1
     return None if value is None else round(scale * value, 6)
 

@@ -26,7 +26,7 @@ DRAWN = 7  # numbers a sample: a 2 x 3 affine map, row by row, and the blur's si
 class LightAugment:
     """Probabilities and strengths; the defaults are those of the released SIFT-DBT code.
 
-    ``scale`` is the crop's share of the area and ``ratio`` its aspect ratio; ``rotation`` is in degrees,
+    ``scale`` is the crop's fraction of the area and ``ratio`` its aspect ratio; ``rotation`` is in degrees,
     ``translation`` in shares of the patch and ``sigma`` in pixels. What a rotated or moved patch lacks is 0.
     """
 

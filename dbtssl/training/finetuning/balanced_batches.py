@@ -1,7 +1,7 @@
 """Class-balanced batches of training patches; every random number comes from (seed, epoch, sample).
 
 One patch a slice. In an abnormal slice it contains the box of the annotated slice nearest in z (SIFT-DBT, section 2.3;
-in training only); where a volume has no box it follows the tissue rule, and so do normal ones, but for the share that
+in training only); where a volume has no box it follows the tissue rule, and so do normal ones, except the fraction that
 lies where lesions do (`matched_places`).
 """
 

@@ -62,7 +62,7 @@ def train_patches(
     ``model`` maps ``(B, 1, S, S)`` to ``(B,)`` logits. ``optimizer`` holds what is to be trained, each group with its
     learning rate, which ``schedule`` scales step by step over the whole run. Submodules with parameters none of which
     is trained stay in evaluation mode, so that their batch-norm statistics do not move. Batches are half abnormal
-    (`BalancedBatches`); a share ``matched`` of the normal patches lies where lesions do (`MatchedPlaces`). Without
+    (`BalancedBatches`); a fraction ``matched`` of the normal patches lies where lesions do (`MatchedPlaces`). Without
     ``steps_per_epoch`` an epoch has as many patches as there are training slices.
 
     ``loss`` takes logits and labels, both ``(B,)``, the labels 0 or 1, and gives a scalar. ``after_step`` is called
@@ -70,9 +70,9 @@ def train_patches(
     it remembers must be part of ``model`` (a submodule, a buffer), or a run that was killed goes on without it.
 
     Selection: after every ``val_every`` epochs and after the last, the AUC over all validation slices (`slice_auc`) of
-    ``val_patches`` fixed patches each, with ``run.as_released`` over the lesion where there is one; of equal epochs the
+    ``val_patches`` fixed patches each, with ``run.as_released`` over the lesion if there is one; of equal epochs the
     earlier is kept. After each epoch the state is written to
-    ``run.folder``: a run that was killed goes on from there and ends with the same weights, bit for bit on a CPU.
+    ``run.folder``: a run that was killed resumes from there and ends with the same weights, bit for bit on a CPU.
     ``log.jsonl`` has a line an epoch.
 
     Raises:
@@ -203,7 +203,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _rates(optimizer: torch.optim.Optimizer, schedule: Schedule) -> Callable[[float], None]:
-    """A function that sets every group's learning rate where a share of the run is done."""
+    """A function that sets every group's learning rate where a fraction of the run is done."""
     start = [float(group["lr"]) for group in optimizer.param_groups]
 
     def set_rates(done: float) -> None:

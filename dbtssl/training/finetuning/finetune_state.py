@@ -77,7 +77,7 @@ class RunState:
         if state["identity"] != self.identity:
             raise ConfigError(
                 f"{self.checkpoint} is the state of another fine-tuning: its weights, data or settings differ",
-                hint="take another folder, or delete the file to start anew",
+                hint="take another folder, or delete the file to start again",
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

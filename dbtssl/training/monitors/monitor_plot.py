@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     Line = Mapping[str, Any]
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"  # told apart by the colour-blind (Okabe and Ito)
+BLUE, ORANGE, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "0.45",
+)  # distinguishable for the colour-blind (Okabe and Ito)
 WIDTH = 44  # letters of a reason in a panel
 # heading, a column of the training's log, or curves of the monitors
 PANELS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -65,8 +69,8 @@ def draw(training: Sequence[Line], measured: Sequence[Line], title: str) -> Figu
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
         else:
             _monitors(ax, measured, curves)
-            share = "rankme" not in curves
-            ax.set_ylim(-0.02 if share else 0, 1.02 if share else None)
+            fraction = "rankme" not in curves
+            ax.set_ylim(-0.02 if fraction else 0, 1.02 if fraction else None)
     _band(axes[2], last)
     for ax in axes[3:]:
         ax.set_xlabel("epoch")

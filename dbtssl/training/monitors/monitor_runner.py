@@ -2,7 +2,7 @@
 
 The training is not touched: a copy of the encoder is looked at, in evaluation mode and float32, and no global random
 number is drawn. Line and plot are written before the checkpoint of their step, and the log is cut back to the
-checkpoint, so that a run that goes on has the log of one that never stopped.
+checkpoint, so that a run that resumes has the log of one that never stopped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NAMES = {
 }
 
 
-class Watch:
+class MonitorRunner:
     """The monitors of one run, in the process that writes; ``log`` is the training's own log, read for the plot."""
 
     def __init__(self, monitor: Monitor, folder: Path, log: Path, device: torch.device) -> None:
@@ -114,18 +114,20 @@ class Watch:
             "same_patient": same_patient_top1(mean, breasts, patients),
             "rankme": effective_rank(z),
         }
-        sick = len(np.unique(owner[abnormal]))
-        well = len(np.unique(owner)) - sick
+        positive = len(np.unique(owner[abnormal]))
+        negative = len(np.unique(owner)) - positive
         return {
             **{name: _rounded(m.value) for name, m in measures.items()},
             "chance": {
                 name: _rounded(m.chance) for name, m in measures.items() if m.chance is not None
             },
-            "auc_chance_sd": _rounded(null_sd(sick, well)) if sick and well else None,
+            "auc_chance_sd": _rounded(null_sd(positive, negative))
+            if positive and negative
+            else None,
             "rankme_most": min(len(z), RANKED, z.shape[1]),
             "missing": {name: m.reason for name, m in measures.items() if m.reason},
-            "patients_with_lesion": sick,
-            "patients_without": well,
+            "patients_with_lesion": positive,
+            "patients_without": negative,
             "volumes": len(volumes),
             "patches": len(z) + len(shown),
         }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class TensorBoardLog:
     """Event files in ``folder`` that hold what the logs hold, no more: older ones are removed at the first update.
 
-    So a run that goes on from a checkpoint shows no step twice.
+    So a run that resumes from a checkpoint shows no step twice.
     """
 
     def __init__(self, folder: Path) -> None:

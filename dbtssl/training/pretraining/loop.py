@@ -1,6 +1,6 @@
 """The pretraining loop. Fabric carries device, precision and DDP; what decides the future is in the checkpoint.
 
-torch's generators are seeded anew in each step from (seed, rank, step), and learning rate and weight decay are
+torch's generators are seeded again in each step from (seed, rank, step), and learning rate and weight decay are
 functions of the step, so none of these is part of the state. The caller's global generators are left as they were.
 """
 
@@ -117,9 +117,9 @@ def run(
     ticking = progress("pretrain", (total - start) * config.batch_size, "images")
     watch = None
     if monitor is not None and monitor.config.every and fabric.is_global_zero:
-        from dbtssl.training.monitors.monitor_runner import Watch  # brings scikit-learn
+        from dbtssl.training.monitors.monitor_runner import MonitorRunner  # imports scikit-learn
 
-        watch = Watch(monitor, folder, folder / LOG, fabric.device)
+        watch = MonitorRunner(monitor, folder, folder / LOG, fabric.device)
     network.train()
     with torch.random.fork_rng(devices=cuda), ticking as ticker:
         saved = begun = time.monotonic()
@@ -185,13 +185,13 @@ def run(
 
 
 def _restore(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The state to go on from, if there is one; the log is cut back to it. Refuses another run's."""
+    """The state to resume from, if there is one; the log is cut back to it. Refuses another run's."""
     folder.mkdir(parents=True, exist_ok=True)
     state = load_checkpoint(folder / CHECKPOINT)
     if state and state["identity"] != identity:
         raise ConfigError(
             f"{folder} holds the checkpoint of another run: its data, settings or seed differ",
-            hint=f"choose another folder, or delete {folder / CHECKPOINT} to start anew",
+            hint=f"choose another folder, or delete {folder / CHECKPOINT} to start again",
         )
     cut_back(folder / LOG, state["log_bytes"] if state else 0)
     cut_back(folder / MONITORS, state.get("monitors_bytes", 0) if state else 0)

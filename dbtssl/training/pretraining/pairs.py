@@ -171,7 +171,7 @@ def finish(raw: RawBatch, views: Sequence[ViewSpec]) -> Batch:
 
 
 def no_partner(sampler: interfaces.Sampler, cohort: Cohort) -> dict[str, float]:
-    """Share of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it is no `HasPartner`."""
+    """Fraction of volumes for which ``sampler`` falls back, as ``no_partner``; empty where it is no `HasPartner`."""
     if not able(sampler, HasPartner):
         return {}
     with calling("sampler", f"has_partner in a cohort of {len(cohort)} volumes"):

@@ -44,7 +44,7 @@ def pretrain(
 
     ``folder`` gets ``checkpoint.pt`` and ``log.jsonl`` (one line an epoch). Called again with the same folder it goes
     on where the checkpoint is, and ends with the same weights, on a CPU bit for bit; the caller builds the objective
-    anew, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
+    again, its initial weights do not matter then. Several devices are started by torchrun or Slurm, one process each;
     every process calls this function, process 0's weights count, and it alone writes. No label is trained on: the
     cohort that ``sampler`` sees has neither labels nor boxes, and a plugin that reads one fails.
 

@@ -120,7 +120,7 @@ def test_a_disk_that_is_too_small_is_shown_and_refused(tmp_path, disk, network):
     disk.free = GB + 749_000_000
     shown = run(tmp_path, "--dry-run")
     assert shown.exit_code == 0
-    assert "it does not fit: 1.0 GB of the disk are left alone" in shown.stdout
+    assert "it does not fit: 1.0 GB of the disk are kept free" in shown.stdout
     assert "750.0 MB to fetch, 1.7 GB free" in refusal(tmp_path, "--yes")
     assert network == []
 

@@ -81,7 +81,7 @@ def test_the_published_tables(real_lists):
     rows = [line.split() for line in text.splitlines()]
     assert ["patients", "4,362", "4,362", "280", "280", "418", "418"] in rows
     assert ["volumes", "12,819", "12,819", "1,838", "1,838", "3,775", "3,775"] in rows
-    assert "every count that the tables tell and that was published is the same" in text
+    assert "every count that the tables state and that was published is the same" in text
 
 
 @pytest.fixture

@@ -104,7 +104,9 @@ def test_the_other_breast_is_not_taken_for_the_one_that_is_missing(study):
     with pytest.raises(DataError, match=r"1 of 2 listed volumes have no file: .*/lcc") as error:
         BcsDbt().volumes(root)
     assert both in error.value.message
-    assert [raw.volume.view for raw in BcsDbt(BcsDbt.Config(partial=True)).volumes(root)] == ["lmlo"]
+    assert [raw.volume.view for raw in BcsDbt(BcsDbt.Config(partial=True)).volumes(root)] == [
+        "lmlo"
+    ]
 
 
 def test_two_files_that_were_exchanged_are_refused(study, tmp_path):

@@ -4,7 +4,7 @@ from scipy.special import expit
 
 from dbtssl.data.records import Box, Label
 from dbtssl.evaluation.localisation.boxes import FULL_ROWS, boxes_of, run_means
-from dbtssl.evaluation.predictions.prediction_table import Made, Predictions
+from dbtssl.evaluation.predictions.prediction_table import PredictionInfo, Predictions
 
 
 def predictions(logits, places, rows=240, columns=200, size=40, boxes=()):
@@ -26,7 +26,7 @@ def predictions(logits, places, rows=240, columns=200, size=40, boxes=()):
         logits=np.ravel(logits).astype(float),
         offsets=np.arange(n + 1) * count,
         places=np.reshape(places, (-1, 2)),
-        made=Made("test", "random", size),
+        made=PredictionInfo("test", "random", size),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from dbtssl.data.records import Box, Label
 from dbtssl.evaluation.localisation.pointing import looked
-from dbtssl.evaluation.predictions.prediction_table import Made, parse_predictions
+from dbtssl.evaluation.predictions.prediction_table import PredictionInfo, parse_predictions
 from dbtssl.evaluation.protocol import AS_PUBLISHED, STRICT
 
 
@@ -54,7 +54,10 @@ def test_without_places_patches_are_left_out_with_a_reason(make_table):
 
 def test_oracle_patches_say_nothing_of_places(make_table):
     p = boxed(make_table, patients=8, positives=4)
-    for made, protocol in ((Made(inference="oracle"), STRICT), (Made(), AS_PUBLISHED)):
+    for made, protocol in (
+        (PredictionInfo(inference="oracle"), STRICT),
+        (PredictionInfo(), AS_PUBLISHED),
+    ):
         found = looked(replace(p, made=made), np.zeros(len(p.z)), protocol)
         assert found.patch_hit.reason == "the patches were placed over the lesion"
 

@@ -6,7 +6,7 @@ import pytest
 from dbtssl.evaluation.aggregation.apply import score_sets
 from dbtssl.evaluation.aggregation.simple import Max, Mean
 from dbtssl.evaluation.metrics.patch_curve import counts, patch_curve
-from dbtssl.evaluation.predictions.prediction_table import Made, parse_predictions
+from dbtssl.evaluation.predictions.prediction_table import PredictionInfo, parse_predictions
 from dbtssl.evaluation.protocol import STRICT
 from dbtssl.evaluation.statistics.intervals import auc_value
 
@@ -43,4 +43,6 @@ def test_nothing_to_draw(make_table, options):
 
 def test_the_order_of_a_lattice_means_nothing(make_table):
     p = parse_predictions(make_table(patients=6, positives=2))
-    assert patch_curve(replace(p, made=Made(inference="grid")), STRICT, Mean(), Max()) == ()
+    assert (
+        patch_curve(replace(p, made=PredictionInfo(inference="grid")), STRICT, Mean(), Max()) == ()
+    )

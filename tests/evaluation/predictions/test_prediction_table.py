@@ -9,7 +9,7 @@ from dbtssl.evaluation.aggregation.simple import Max, Mean
 from dbtssl.evaluation.predictions.prediction_table import (
     REQUIRED,
     TYPES,
-    Made,
+    PredictionInfo,
     parse_predictions,
     read_predictions,
 )
@@ -211,7 +211,7 @@ def test_a_file_of_another_system_needs_few_columns(make_table):
     assert p.places is p.features is None
     assert (p.shape == 0).all()
     assert p.boxes == ((),) * 8
-    assert p.made == Made()
+    assert p.made == PredictionInfo()
     result = score(p, None, STRICT, Mean(), Max())
     assert {r.level for r in result.rows} == {"slice", "volume", "patient"}
     assert "volumes in the study" not in {r.name for r in result.rows}

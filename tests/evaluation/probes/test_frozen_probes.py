@@ -15,8 +15,8 @@ from dbtssl.evaluation.probes.frozen_probes import (
     DENSITY,
     PENALTIES,
     RECALL,
-    Embedded,
     FrozenTasks,
+    VolumeEmbeddings,
     _rho_value,
     frozen_tasks,
 )
@@ -33,7 +33,7 @@ def part(patients, seed, dim=6, breasts=2):
     density = np.repeat(rng.uniform(0.05, 0.6, n // 2), 2)
     owner = np.arange(n) // (2 * breasts) + 1000 * seed
     mlo = np.arange(n) % 2 == 1
-    return Embedded(rng.normal(size=(n, dim)), owner, breast, mlo, density)
+    return VolumeEmbeddings(rng.normal(size=(n, dim)), owner, breast, mlo, density)
 
 
 def tasks(train=None, val=None, test=None, no_density=""):
@@ -145,7 +145,7 @@ def test_volumes_of_unknown_density_are_left_out():
 
     def without(p):
         k = p.known
-        return Embedded(p.features[k], p.patients[k], p.breasts[k], p.mlo[k], p.density[k])
+        return VolumeEmbeddings(p.features[k], p.patients[k], p.breasts[k], p.mlo[k], p.density[k])
 
     # the same standardisation in both: features of no mean and unit variance over either
     with_holes = [holes(p) for p in (train, val, test)]
@@ -161,7 +161,7 @@ def test_the_order_of_volumes_does_not_matter():
 
     def shuffled(p):
         o = rng.permutation(len(p.mlo))
-        return Embedded(p.features[o], p.patients[o], p.breasts[o], p.mlo[o], p.density[o])
+        return VolumeEmbeddings(p.features[o], p.patients[o], p.breasts[o], p.mlo[o], p.density[o])
 
     one = tasks()
     other = tasks(*(shuffled(part(n, s)) for n, s in ((20, 1), (8, 2), (12, 3))))
@@ -201,10 +201,10 @@ def test_recall_by_hand():
     angles = np.deg2rad(np.stack([i, 19.3 - i], axis=1)).ravel()
     arc = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     k = np.arange(40)
-    test = Embedded(arc, k // 4, k // 2, k % 2 == 1, np.ones(40))
+    test = VolumeEmbeddings(arc, k // 4, k // 2, k % 2 == 1, np.ones(40))
     # training features of mean 0 and equal variance leave angles as they are
     corners = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    train = Embedded(corners, np.arange(4), np.arange(4), np.zeros(4, bool), np.arange(4.0))
+    train = VolumeEmbeddings(corners, np.arange(4), np.arange(4), np.zeros(4, bool), np.arange(4.0))
     found = frozen_tasks(train, train, test, confidence=0.95, no_density="none", **ABOUT)
     assert found.values[RECALL].value == pytest.approx(5 / 20)
     assert found.chance == pytest.approx(10 / 20)
@@ -302,7 +302,7 @@ def test_words_tell_chance_and_numbers():
     words = " ".join(tasks().words())
     assert "80 training volumes" in words
     assert "48 test volumes, its penalty chosen on 32 validation volumes" in words
-    assert "share of 48 test volumes" in words
+    assert "fraction of 48 test volumes" in words
     assert "chance 41.7 %" in words  # 10 of 24
 
 

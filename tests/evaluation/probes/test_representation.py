@@ -22,11 +22,11 @@ from dbtssl.evaluation.probes.representation import (
 )
 
 
-def items(patients=12, sick=5, each=6, dim=8, effect=1.0, seed=0):
-    """Features, labels and patients; sick patients have ``each`` abnormal items and one normal one."""
+def items(patients=12, positive=5, each=6, dim=8, effect=1.0, seed=0):
+    """Features, labels and patients; positive patients have ``each`` abnormal items and one normal one."""
     rng = np.random.default_rng(seed)
     owner = np.repeat(np.arange(patients), each + 1)
-    abnormal = (owner < sick) & (np.tile(np.arange(each + 1), patients) < each)
+    abnormal = (owner < positive) & (np.tile(np.arange(each + 1), patients) < each)
     own = rng.normal(size=(patients, dim))[owner] * 0.5
     features = rng.normal(size=(len(owner), dim)) + own + effect * abnormal[:, None]
     return features.astype(np.float32), abnormal, owner
@@ -78,9 +78,9 @@ def test_the_probe_is_a_logistic_regression_of_scikit_learn_on_the_budget():
     aucs = []
     for fold, held in enumerate(patient_folds(abnormal, owner)):
         rng = np.random.default_rng([1, fold])
-        sick = np.unique(owner[~held & abnormal])
-        well = np.array([p for p in np.unique(owner[~held]) if p not in sick])
-        few = [*rng.permutation(sick)[:2], *rng.permutation(well)[:2]]
+        positive = np.unique(owner[~held & abnormal])
+        negative = np.array([p for p in np.unique(owner[~held]) if p not in positive])
+        few = [*rng.permutation(positive)[:2], *rng.permutation(negative)[:2]]
         assert len(few) == 4
         train = np.isin(owner, few)
         scale = StandardScaler().fit(z[train])
@@ -111,13 +111,13 @@ def test_a_clear_lesion_is_found_and_the_answer_is_always_the_same(measure):
 
 @pytest.mark.parametrize("measure", [knn_auc, probe_auc])
 def test_too_few_patients_are_a_reason_in_words(measure):
-    for sick in (0, 1):
-        found = measure(*items(sick=sick), 5)
+    for positive in (0, 1):
+        found = measure(*items(positive=positive), 5)
         assert found.value is None
         assert found.reason == (
-            f"patients with a lesion: {sick}, without: {12 - sick}; 2 of each are needed"
+            f"patients with a lesion: {positive}, without: {12 - positive}; 2 of each are needed"
         )
-    assert measure(*items(sick=12), 5).value is None
+    assert measure(*items(positive=12), 5).value is None
     empty = np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)
     assert measure(*empty, 5).value is None
 
@@ -224,12 +224,12 @@ def test_what_cannot_be_asked_is_a_reason_in_words():
 def test_features_that_are_not_finite_are_a_reason():
     z, breasts, owner, mlo = volumes()
     z[0, 0] = np.nan
-    sick = owner < 3
+    positive = owner < 3
     for found in (
         cross_view_recall(z, breasts, mlo, 1),
         same_patient_top1(z, breasts, owner),
-        knn_auc(z, sick, owner, 5),
-        probe_auc(z, sick, owner, 5),
+        knn_auc(z, positive, owner, 5),
+        probe_auc(z, positive, owner, 5),
     ):
         assert (found.value, found.reason) == (None, NOT_FINITE)
 

@@ -41,7 +41,7 @@ class World:
         return ids, ids < self.positives
 
     def noise(self, ids, patient=0.5):
-        """Unit variance, a share ``patient`` of it the patient's."""
+        """Unit variance, a fraction ``patient`` of it the patient's."""
         own, volume = self.rng.normal(size=self.count), self.rng.normal(size=len(ids))
         return np.sqrt(patient) * own[ids] + np.sqrt(1 - patient) * volume
 
@@ -151,7 +151,7 @@ def test_the_smallest_difference_is_found_four_times_in_five(units):
 def test_intervals_hold_the_truth(units):
     """Every metric that has one; thresholds from 10 positive patients of 100, so that they vary as well.
 
-    With 21 positive patients nothing holds it in 0.95 everywhere. docs/metrics.md has the shares.
+    With 21 positive patients nothing holds it in 0.95 everywhere. docs/metrics.md has the fractions.
     """
     test, val = World(units, 3), World(units, 4, patients=100, positives=10)
     truth = expected()
@@ -171,7 +171,7 @@ def test_intervals_hold_the_truth(units):
 
 
 def expected():
-    """What an endless set of the layout would have: closed form, or two million units where there is none."""
+    """What an endless set of the layout would have: closed form, or two million units if there is none."""
     prevalence = 21 * 1.85 / (21 * 1.85 + 179 * 4)
     rate = norm.cdf(SHIFT / 2)  # NR and AR where they are equal
     tp, fp = prevalence * rate, (1 - prevalence) * (1 - rate)

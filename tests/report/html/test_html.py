@@ -87,7 +87,7 @@ def test_without_a_run_that_has_a_score_the_page_still_says_why(content):
 
 
 def test_the_page_names_the_marks_for_those_who_do_not_see_shades(page):
-    assert "(cannot be told apart from the best)" in page
+    assert "(cannot be distinguished from the best)" in page
     assert 'lang="en"' in page
     assert page.count("<h1>") == 1
 

@@ -1,4 +1,4 @@
-"""The overview of several shares of the labels: what each share's table says, side by side, and nothing across them."""
+"""The overview of several fractions of the labels: what each table says, side by side, and nothing across them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cells(text, name, part):
 
 def test_each_share_is_a_column_with_values_intervals_and_marks_of_its_own(curves):
     text = label_markdown(curves)
-    assert f"AUC by share of the labels ({PHANTOM})" in text
+    assert f"AUC by fraction of the labels ({PHANTOM})" in text
     assert "| method | 10 % (2 + 6) | 100 % (20 + 60) |" in text
     assert cells(text, "moco-v2", 0) == [
         "**80.0** [75.0, 85.0]",

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dbtssl.report import runs_compared
 from dbtssl.report.build_table import build_table
-from dbtssl.report.runs_compared import Change, Moved, RunsCompared
+from dbtssl.report.runs_compared import Change, RankChange, RunsCompared
 from dbtssl.report.writers.latex import latex
 from dbtssl.report.writers.markdown import markdown
 from dbtssl.report.writers.terminal import plain_text, print_table
@@ -126,7 +126,7 @@ def test_runs_compared(hostile):
         environment=(),
         data=(),
         moved=(
-            Moved(
+            RankChange(
                 run="B",
                 method=hostile,
                 patient=hostile,

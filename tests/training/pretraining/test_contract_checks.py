@@ -288,7 +288,7 @@ def test_a_volume_of_one_slice_has_no_neighbour(slices, tmp_path, capsys):
 
 
 class Elsewhere:
-    """Another volume of the patient, so that no pair needs a neighbour; falls back where there is none."""
+    """Another volume of the patient, so that no pair needs a neighbour; falls back if there is none."""
 
     Config = Config
 
