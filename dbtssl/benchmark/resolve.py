@@ -266,7 +266,7 @@ def _row(
 
     def part(kind: str, what: str, keys: Callable[[type[Config]], dict[str, Any]], by: str) -> Part:
         where = f"{name}: {kind}.{what}"
-        return _part(kind, what, keys(_load(kind, what, by).Config), where)
+        return _part(kind, what, keys(config_class(_load(kind, what, by))), where)
 
     objective = sampler = pretrain = None
     if method.objective is not None:

@@ -210,7 +210,7 @@ def slices(tmp_path):
         (tmp_path / "t.csv").write_text(
             f"file,patient,study,side,projection,slice,label\n{name},P,S,l,cc,0,normal\n"
         )
-        return SliceFolder(**options).volumes(tmp_path)[0].reader
+        return SliceFolder(SliceFolder.Config(**options)).volumes(tmp_path)[0].reader
 
     return make
 
