@@ -162,8 +162,7 @@ def test_the_head_as_released_begins_as_pytorchs_but_for_the_linear_probe(
     toys, tmp_path, strategy, init
 ):
     run = Run(0, PatchRule(64), tmp_path, "cpu", as_released=True)
-    model = LocalMultiPatch(**SHORT, strategy=strategy, lr=1e-12, weight_decay=0.0).fit(
-        encoder(), *toys, run
-    )
+    config = LocalMultiPatch.Config(**SHORT, strategy=strategy, lr=1e-12, weight_decay=0.0)
+    model = LocalMultiPatch(config).fit(encoder(), *toys, run)
     expected = PatchClassifier(encoder(), seed=0, init=init).head.weight
     torch.testing.assert_close(model.head.weight, expected, rtol=0, atol=1e-6)
