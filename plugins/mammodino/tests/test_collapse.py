@@ -60,8 +60,8 @@ def test_what_counts_as_a_collapse():
     assert collapse(well, 1024, 100) == ""
     told = collapse(well | {"feature_std": 0.0029}, 1024, 100)
     assert told == (
-        "the features of all images are one vector (their standard deviation is 0.029 of an even one); RankMe is 1.30, and the "
-        "teacher's prototypes tell 0 nats of the image, with an entropy of 2.00 of at most 6.93"
+        "the features of all images are one vector (their standard deviation is 0.029 of an even one); RankMe is 1.30, "
+        "and the teacher's prototypes tell 0 nats of the image, with an entropy of 2.00 of at most 6.93"
     )
     assert collapse(well | {"feature_std": 0.0031}, 1024, 100) == ""
 
