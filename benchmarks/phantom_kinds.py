@@ -1,4 +1,4 @@
-"""Which kinds of lesion does each row of a run find, and which can be told apart from the baseline?
+"""Which kinds of lesion does each row of a run find, and which can be distinguished from the baseline?
 
 The abnormal slices of one kind of lesion (and, as "all", of every kind) against all normal slices of
 the test patients: AUC, mean over seeds, and the paired difference to the baseline with an interval,

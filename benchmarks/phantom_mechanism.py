@@ -151,7 +151,7 @@ def render_twins(phantom: PhantomRun, patients: int = 0) -> Twins:
             stored = slices.read(SliceRef(i, box.z), rect)
             if np.abs(ill[-1] - stored).mean() > SAME:
                 raise DataError(
-                    f"volume {v.id}, rendered anew, is not the one that the run prepared",
+                    f"volume {v.id}, rendered again, is not the one that the run prepared",
                     hint="use the version of dbtssl that made the run",
                 )
             breast.append(f"{v.patient} {v.study} {v.side}")

@@ -48,7 +48,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(
-            f"{path} is not valid TOML: {exc}", hint="mend the line that the message names"
+            f"{path} is not valid TOML: {exc}", hint="fix the line that the message names"
         ) from None
 
 
@@ -73,7 +73,7 @@ def _refusal(lines: Sequence[str], where: str) -> ConfigError:
     count = f"{len(lines)} errors" if len(lines) > 1 else "error"
     return ConfigError(
         f"{count} in {where or 'the configuration'}:\n" + "\n".join(f"  {x}" for x in lines),
-        hint="mend the keys above" if len(lines) > 1 else "mend the key above",
+        hint="fix the keys above" if len(lines) > 1 else "fix the key above",
     )
 
 

@@ -7,7 +7,7 @@ import os
 
 
 class DbtsslError(Exception):
-    """Something the user can mend; the command line prints it without a traceback, exit code 2.
+    """Something the user can fix; the command line prints it without a traceback, exit code 2.
 
     ``message`` says what is wrong, where, what was found and what was expected; ``hint`` is the next step.
     ``component`` is the kind of the component that it was raised by or about, empty where it is of none.

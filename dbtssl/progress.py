@@ -90,7 +90,7 @@ class _Lines:
 def progress(what: str, total: int, unit: str = "it", size: int = 0) -> Iterator[Ticker]:
     """Show ``what`` going from 0 to ``total``; the last plain line is always written.
 
-    Where units differ in size, ``size`` is that of all in bytes: MB/s are shown, and plain lines reckon the time left
+    Where units differ in size, ``size`` is that of all in bytes: MB/s are shown, and plain lines estimate the time left
     by bytes.
 
     A step within a step adds a second bar below the first, for as long as it runs.

@@ -136,7 +136,7 @@ def test_all_errors_come_at_once_and_the_file_is_named_once():
         "schedule.lr",
         "schedule.steps",
     ]
-    assert refusal.value.hint == "mend the keys above"
+    assert refusal.value.hint == "fix the keys above"
 
 
 def test_where_begins_every_key():

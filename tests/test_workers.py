@@ -24,7 +24,7 @@ def _die(item, stop):
 
 def _wait(item, stop):
     if item == 0:
-        raise DataError("item 0 is broken", hint="mend it")
+        raise DataError("item 0 is broken", hint="fix it")
     while not stop():
         time.sleep(0.01)
     raise Interrupted
@@ -49,7 +49,7 @@ def test_a_killed_worker_is_refused():
 def test_an_error_stops_the_others_and_keeps_its_hint():
     with pytest.raises(DataError, match="item 0 is broken") as error:
         list(each(_wait, {i: i for i in range(10)}, 2))
-    assert error.value.hint == "mend it"  # and the others, which wait for ``stop``, have ended
+    assert error.value.hint == "fix it"  # and the others, which wait for ``stop``, have ended
 
 
 def test_closing_early_ends_the_workers():

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from dbtssl.nn.contrast import add_keys as add_keys
     from dbtssl.nn.contrast import info_nce as info_nce
     from dbtssl.nn.contrast import own_keys as own_keys
-    from dbtssl.nn.distributed import gather as gather
-    from dbtssl.nn.distributed import gather_with_gradient as gather_with_gradient
-    from dbtssl.nn.distributed import rank as rank
-    from dbtssl.nn.distributed import shuffle as shuffle
-    from dbtssl.nn.distributed import unshuffle as unshuffle
-    from dbtssl.nn.distributed import world_size as world_size
+    from dbtssl.nn.devices.distributed import gather as gather
+    from dbtssl.nn.devices.distributed import gather_with_gradient as gather_with_gradient
+    from dbtssl.nn.devices.distributed import rank as rank
+    from dbtssl.nn.devices.distributed import shuffle as shuffle
+    from dbtssl.nn.devices.distributed import unshuffle as unshuffle
+    from dbtssl.nn.devices.distributed import world_size as world_size
+    from dbtssl.nn.devices.split_batchnorm import split_batchnorm as split_batchnorm
+    from dbtssl.nn.devices.synced_batchnorm import sync_batchnorm as sync_batchnorm
     from dbtssl.nn.feature_map import place_width as place_width
     from dbtssl.nn.feature_map import places_and_pooled as places_and_pooled
     from dbtssl.nn.projected import Projected as Projected
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from dbtssl.nn.self_distillation import cosine_momentum as cosine_momentum
     from dbtssl.nn.self_distillation import prototype_head as prototype_head
     from dbtssl.nn.self_distillation import warmed_up as warmed_up
-    from dbtssl.nn.split_batchnorm import split_batchnorm as split_batchnorm
-    from dbtssl.nn.synced_batchnorm import sync_batchnorm as sync_batchnorm
     from dbtssl.nn.teacher import MomentumTeacher as MomentumTeacher
     from dbtssl.views.random_numbers import normal as normal
     from dbtssl.views.random_numbers import uniform as uniform

@@ -172,5 +172,5 @@ def environment() -> dict[str, str]:
 def _damaged(folder: Path, why: str) -> DataError:
     return DataError(
         f"the stored result {folder} is damaged: {why}",
-        hint="remove that folder and run again; only this stage is made anew",
+        hint="remove that folder and run again; only this stage is made again",
     )

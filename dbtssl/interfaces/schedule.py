@@ -12,7 +12,7 @@ from dbtssl.config import Config, infra
 class PretrainConfig(Config):
     """The schedule of pretraining. The defaults are MoCo v2's at batch 128 (reference code, README and `main_moco.py`).
 
-    One epoch shows ``slices_per_volume`` random slices of each training volume, in an order drawn anew each epoch; the
+    One epoch shows ``slices_per_volume`` random slices of each training volume, in an order drawn again each epoch; the
     last partial batch is dropped. The learning rate falls as a cosine, step by step, from ``lr`` to ``min_lr``, after a
     linear rise over ``warmup_epochs``. *Biases and norms* are all parameters of one dimension, biases, and what timm
     leaves out of weight decay: position embeddings and tokens.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from dbtssl.nn.distributed import gather
+from dbtssl.nn.devices.distributed import gather
 
 if TYPE_CHECKING:
     from dbtssl.interfaces import Batch, ExcludedKeys

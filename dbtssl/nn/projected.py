@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from dbtssl.nn.synced_batchnorm import sync_batchnorm
+from dbtssl.nn.devices.synced_batchnorm import sync_batchnorm
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""The door for plugins: one hook that fills one registry. The rest of the code knows the registry alone."""
+"""Plugins: one hook that fills one registry. The rest of the code knows the registry alone."""
 
 from __future__ import annotations
 

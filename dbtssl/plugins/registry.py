@@ -1,4 +1,4 @@
-"""The registry that the door fills: names to components, and one row for each plugin."""
+"""The registry that discovery fills: names to components, and one row for each plugin."""
 
 from __future__ import annotations
 

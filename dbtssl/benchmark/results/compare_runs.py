@@ -239,7 +239,7 @@ def _hashes(run: Run, sets: Sets) -> dict[str, str]:
 
 
 def _flat(spec: Any, prefix: str = "") -> dict[str, str]:
-    """Dotted keys of a specification; what names a folder is told apart by nothing but that it differs."""
+    """Dotted keys of a specification; of a key that names a folder, only that it differs is shown."""
     out: dict[str, str] = {}
     for key, value in spec.items():
         name = f"{prefix}{key}"

@@ -49,10 +49,10 @@ class ComponentRecord(Config):
 
 def components(spec: Spec, row: Row) -> tuple[ComponentRecord, ...]:
     """Every component that the numbers of ``row`` depend on."""
-    door = registry()
+    known = registry()
     own = spec.method.get(row.name)
     named = [("source", spec.data.source), ("method", (own.method if own else "") or row.name)]
-    if row.backbone.name in door.names("backbone"):
+    if row.backbone.name in known.names("backbone"):
         named.append(("backbone", row.backbone.name))
     parts = (row.sampler, row.objective, row.finetuner)
     named += [(part.kind, part.name) for part in parts if part is not None]

@@ -154,7 +154,7 @@ def request_digest(spec: Spec) -> str:
 
 
 @lru_cache(maxsize=1)
-def code_digest(door: Registry) -> str:
+def code_digest(known: Registry) -> str:
     """A hash of the code of dbtssl and of every plugin, as it was when this was asked first: before a run."""
     root = Path(dbtssl.__file__).parent
     code = hashlib.sha256()
@@ -162,7 +162,7 @@ def code_digest(door: Registry) -> str:
         code.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     plugins = sorted(
         _code(component)
-        for plugin in door.plugins
+        for plugin in known.plugins
         if plugin.name != CORE  # hashed above
         for component in plugin.components
     )

@@ -41,7 +41,7 @@ class Comparison(Config):
     baseline: str = Field(description="the row that others are compared with; empty: none")
     differences: tuple[Difference, ...] = Field(description="of every method to the baseline")
     ties: tuple[TiedMethod, ...] = Field(
-        description="methods that cannot be told apart from the best"
+        description="methods that cannot be distinguished from the best"
     )
     notes: tuple[str, ...] = Field(description="what the test set could show, in words")
 

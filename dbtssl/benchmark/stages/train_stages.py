@@ -155,9 +155,9 @@ def finetune_stage(ctx: Context, row: Row, seed: int, pretrained: Output | None)
 
 def backbone_key(row: Row) -> dict[str, Any]:
     """The encoder and the weights that it begins with; random ones follow from the seed."""
-    name, door = row.backbone.name, registry()
-    registered = name in door.names("backbone")
-    code = door.component("backbone", name).fingerprint() if registered else ""
+    name, known = row.backbone.name, registry()
+    registered = name in known.names("backbone")
+    code = known.component("backbone", name).fingerprint() if registered else ""
     key = {"name": name, "args": row.backbone.args, "code": code}
     return key if row.initial is None else key | {"initial": row.initial.key()}
 

@@ -52,8 +52,8 @@ class BcsDbt:
         """List the volumes of all tables below the roots, sorted by patient, study and view.
 
         No file is opened that its folders' names explain. Raises `DataError` for a missing or empty folder, a table
-        that `read_tables` refuses, listed volumes without a file, folders that cannot be read, and files that cannot be
-        told apart or whose header contradicts the table.
+        that `read_tables` refuses, listed volumes without a file, folders that cannot be read, and files that are
+        ambiguous or whose header contradicts the table.
         """
         roots = (root, *map(expanded, self._config.roots))
         tables = read_tables(*table_roots(roots))

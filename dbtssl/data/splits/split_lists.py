@@ -162,7 +162,7 @@ def _merged(files: list[_File]) -> dict[Key, Listed]:
             if known is not None and known.part != row.part:
                 raise DataError(
                     f"{f.path}: volume {'/'.join(key)} is of {row.part} here and of {known.part} in another list",
-                    hint="a patient's volumes belong into one part; mend the lists",
+                    hint="a patient's volumes belong into one part; fix the lists",
                 )
             listed[key] = row if known is None else _joined(known, row)
     return listed
@@ -204,5 +204,5 @@ def _check_patients(lists: SplitLists) -> None:
         more = ", ..." if len(both) > SHOWN else ""
         raise DataError(
             f"{len(both)} patients are in two parts of the split: {shown}{more}",
-            hint="a patient's volumes belong into one part; mend the lists",
+            hint="a patient's volumes belong into one part; fix the lists",
         )

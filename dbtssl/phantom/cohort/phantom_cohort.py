@@ -20,12 +20,12 @@ import numpy as np
 from dbtssl.data.records import Box, Label
 from dbtssl.phantom.cohort.population import (
     Purpose,
-    Woman,
+    Subject,
     draw_breast,
     draw_innocent,
     draw_positioning,
+    draw_subject,
     draw_technique,
-    draw_woman,
     stream,
 )
 from dbtssl.phantom.findings import lesions
@@ -92,13 +92,13 @@ class PlannedVolume:
 
 def plan(config: PhantomConfig) -> tuple[PlannedVolume, ...]:
     """List the cohort's volumes by patient, study and view, without rendering."""
-    women = [draw_woman(config, i) for i in range(config.patients)]
-    labels = deal(config, [woman.thickness for woman in women])
+    subjects = [draw_subject(config, i) for i in range(config.patients)]
+    labels = deal(config, [subject.thickness for subject in subjects])
     volumes: list[PlannedVolume] = []
     study = 0
-    for i, (woman, label) in enumerate(zip(women, labels, strict=True)):
-        volumes.extend(_patient(config, i, woman, label, study + 1))
-        study += 1 if woman.years is None else 2
+    for i, (subject, label) in enumerate(zip(subjects, labels, strict=True)):
+        volumes.extend(_patient(config, i, subject, label, study + 1))
+        study += 1 if subject.years is None else 2
     return tuple(volumes)
 
 
@@ -146,13 +146,13 @@ class _View(NamedTuple):
 
 
 def _patient(
-    config: PhantomConfig, i: int, woman: Woman, label: Label, first_study: int
+    config: PhantomConfig, i: int, subject: Subject, label: Label, first_study: int
 ) -> Iterator[PlannedVolume]:
     """The volumes of a patient, with a lesion that fits into every view of its breast."""
-    views = list(_views(config, i, woman, first_study))
+    views = list(_views(config, i, subject, first_study))
     lesion = None
     if label is not Label.NORMAL:
-        shapes = [view.shape for view in views if view.side == woman.side]
+        shapes = [view.shape for view in views if view.side == subject.side]
         lesion = lesions.draw(
             label,
             config.contrasts,
@@ -163,7 +163,7 @@ def _patient(
     for volume, side, grid, shape, missing in views:
         if missing:
             continue
-        if lesion is None or side != woman.side:
+        if lesion is None or side != subject.side:
             yield volume
             continue
         box = lesions.box(lesion, label, shape, grid, volume.positioning.left)
@@ -171,16 +171,16 @@ def _patient(
         yield replace(volume, label=label, lesion=lesion, boxes=boxes)
 
 
-def _views(config: PhantomConfig, i: int, woman: Woman, first_study: int) -> Iterator[_View]:
-    innocent = [draw_innocent(config, i, woman, side) for side in (0, 1)]
-    for k, years in enumerate([0.0] if woman.years is None else [0.0, woman.years]):
+def _views(config: PhantomConfig, i: int, subject: Subject, first_study: int) -> Iterator[_View]:
+    innocent = [draw_innocent(config, i, subject, side) for side in (0, 1)]
+    for k, years in enumerate([0.0] if subject.years is None else [0.0, subject.years]):
         rng = stream(config, i, Purpose.STUDY, k)
         technique = draw_technique(config, rng)
         missing = VIEWS[rng.integers(4)][0] if rng.random() < config.missing_view else None
         rotated = rng.random(2) < ROTATED
         for name, side, projection in VIEWS:
             view_rng = stream(config, i, Purpose.VIEW, k, side, projection == "mlo")
-            breast = draw_breast(config, i, woman, side, years)
+            breast = draw_breast(config, i, subject, side, years)
             pose_rng = stream(config, i, Purpose.POSE, k, side, projection == "mlo")
             positioning = draw_positioning(config, view_rng, projection, side == 0, pose_rng)
             grid, shape = grid_of(config, breast, positioning)

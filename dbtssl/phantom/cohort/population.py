@@ -1,4 +1,4 @@
-"""Women, breasts, scanners and positionings: the laws from which a cohort is drawn.
+"""Subjects, breasts, scanners and positionings: the laws from which a cohort is drawn.
 
 Nothing here knows a label. Every random number comes from (seed, patient, purpose).
 """
@@ -46,7 +46,7 @@ LOBULE = (9.0, 17.0)  # mm
 ROUNDNESS, LEAN = (1.95, 2.5), 0.06
 YEARLY_LOSS = 0.02  # of density
 YEARS = (1.0, 2.0)  # between two studies
-BREAST_SD = (0.06, 0.04, 0.04)  # log sd of a breast's density, depth and width about the woman's
+BREAST_SD = (0.06, 0.04, 0.04)  # log sd of a breast's density, depth and width about the subject's
 DOSE = (0.5, 1.5)  # factor of the photons
 SCANNER_SD = (0.15, 0.10, 0.03, 0.10)  # log sd of ramp, floor, gain and gamma
 POSITION_SD = (4.0, 0.05, 6.0, 0.04)  # degrees of roll, log squeeze, mm of shift, log pull
@@ -57,7 +57,7 @@ class Purpose(IntEnum):
     """Streams of random numbers; a new purpose does not disturb the others."""
 
     LABELS = 1
-    WOMAN = 2
+    SUBJECT = 2
     BREAST = 3
     STUDY = 4
     VIEW = 5
@@ -67,8 +67,8 @@ class Purpose(IntEnum):
     INNOCENT = 9
 
 
-class Woman(NamedTuple):
-    """What a woman's two breasts have in common; sizes are in mm or factors."""
+class Subject(NamedTuple):
+    """What a subject's two breasts have in common; sizes are in mm or factors."""
 
     density: float
     thickness: float
@@ -80,9 +80,9 @@ class Woman(NamedTuple):
     side: int  # where a lesion would be
 
 
-def draw_woman(config: PhantomConfig, i: int) -> Woman:
+def draw_subject(config: PhantomConfig, i: int) -> Subject:
     """Draw patient ``i``."""
-    rng = stream(config, i, Purpose.WOMAN)
+    rng = stream(config, i, Purpose.SUBJECT)
     dense, thick, large = rng.normal(size=3)
     correlation = THICKNESS_ON_DENSITY
     thick = correlation * dense + math.sqrt(1 - correlation**2) * thick
@@ -90,7 +90,7 @@ def draw_woman(config: PhantomConfig, i: int) -> Woman:
     mean, sd, slope, *size_limits = SIZE
     again = rng.random() < config.repeat_study
     years = float(rng.uniform(*YEARS))
-    return Woman(
+    return Subject(
         density=_within(median * math.exp(log_sd * dense), *density_limits),
         thickness=_within(THICKNESS[0] + THICKNESS[1] * thick, *THICKNESS[2:]),
         size=_within(mean + sd * large + slope * thick, *size_limits),
@@ -102,35 +102,35 @@ def draw_woman(config: PhantomConfig, i: int) -> Woman:
     )
 
 
-def draw_breast(config: PhantomConfig, i: int, woman: Woman, side: int, years: float) -> Breast:
+def draw_breast(config: PhantomConfig, i: int, subject: Subject, side: int, years: float) -> Breast:
     """Draw the left (0) or right (1) breast after ``years``: the same tissue, less dense."""
     rng = stream(config, i, Purpose.BREAST, side)
     density, depth, width = np.exp(rng.normal(0, BREAST_SD))
     breast = Breast(
         seed=int(rng.integers(1 << 31)),
-        twin=woman.twin,
-        density=woman.density * float(density) * (1 - YEARLY_LOSS) ** years,
-        depth=DEPTH * woman.size * float(depth),
-        width=WIDTH * woman.size * float(width),
-        thickness=woman.thickness,
-        beta=woman.beta,
-        lobule=woman.lobule,
+        twin=subject.twin,
+        density=subject.density * float(density) * (1 - YEARLY_LOSS) ** years,
+        depth=DEPTH * subject.size * float(depth),
+        width=WIDTH * subject.size * float(width),
+        thickness=subject.thickness,
+        beta=subject.beta,
+        lobule=subject.lobule,
         roundness=float(rng.uniform(*ROUNDNESS)),
         lean=float(rng.normal(0, LEAN)),
     )
     if config.anatomy == "plain":
         return breast
-    rng = stream(config, i, Purpose.PATTERN)  # of the woman: her breasts are built alike
+    rng = stream(config, i, Purpose.PATTERN)  # of the subject: her breasts are built alike
     return replace(breast, pattern=draw_pattern(rng), roundness=draw_roundness(rng))
 
 
-def draw_innocent(config: PhantomConfig, i: int, woman: Woman, side: int) -> Innocent | None:
+def draw_innocent(config: PhantomConfig, i: int, subject: Subject, side: int) -> Innocent | None:
     """Draw all in a breast that is no lesion; none in the plain anatomy."""
     if config.anatomy == "plain":
         return None
     calcified = stream(config, i, Purpose.INNOCENT).random() < VASCULAR
     rng = stream(config, i, Purpose.INNOCENT, side + 1)
-    return innocent.draw(rng, woman.density, side == 0, bool(calcified))
+    return innocent.draw(rng, subject.density, side == 0, bool(calcified))
 
 
 def draw_technique(config: PhantomConfig, rng: Generator) -> Technique:

@@ -65,7 +65,7 @@ def read_densities(path: Path) -> dict[tuple[str, str, str], float]:
     except (OSError, ValueError, TypeError, KeyError):
         raise DataError(
             f"{path} cannot be read as what the phantom put where",
-            hint="remove the phantom's folder, or make another with dbtssl phantom; it is made anew",
+            hint="remove the phantom's folder, or make another with dbtssl phantom; it is made again",
         ) from None
 
 

@@ -107,7 +107,7 @@ class LabelCurves:
             yield "One seed: the interval is over test patients, of this one draw of labels."
         yield (
             "Methods are ranked and compared within a fraction only: bold is the best, underlined the second, † cannot "
-            "be told apart from the best."
+            "be distinguished from the best."
         )
         if any(_has(row, AT_DEPTH) for row in rows):
             yield f"{CATALOGUE[AT_DEPTH].label}: {CATALOGUE[AT_DEPTH].meaning}."

@@ -14,7 +14,7 @@ from dbtssl.api import (
     place_width,
     places_and_pooled,
 )
-from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
+from dbtssl.nn.devices.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.toy_objective import ToyEncoder, toy_batch
 
 from .conftest import build

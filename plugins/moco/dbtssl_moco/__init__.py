@@ -20,7 +20,7 @@ def register_components(register: Register) -> None:
         "sampler",
         "same-slice",
         "dbtssl_moco.sampler:SameSlice",
-        "the positive is the same slice, augmented anew",
+        "the positive is the same slice, augmented again",
     )
     register(
         "method",

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from dbtssl.data.prepared.prepared_dataset import PreparedDataset
-from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle
+from dbtssl.nn.devices.distributed import gather, rank, shuffle, unshuffle
 from dbtssl.training.pretraining.pretrain import PretrainConfig, pretrain
 from dbtssl_moco.objective import MoCoV2
 from dbtssl_moco.sampler import SameSlice

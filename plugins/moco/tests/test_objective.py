@@ -11,7 +11,7 @@ from dbtssl_moco.sampler import SameSlice
 from torch.nn import functional as F
 
 from dbtssl.api import info_nce, own_keys
-from dbtssl.nn.split_batchnorm import SplitBatchNorm2d
+from dbtssl.nn.devices.split_batchnorm import SplitBatchNorm2d
 from dbtssl.testing.resume import check_resume
 
 from .conftest import Encoder, batch, build

@@ -158,7 +158,7 @@ def test_private_ids_and_paths_stay_out(small_tree, tmp_path, broken, monkeypatc
 
 
 def test_many_bad_volumes_are_counted_and_a_few_named(tmp_path):
-    bad = [Bad(f"P{i}", f"reason {i}", "mend it", "k") for i in range(9)]
+    bad = [Bad(f"P{i}", f"reason {i}", "fix it", "k") for i in range(9)]
     with pytest.raises(DataError, match="9 of 20") as error:
         check_bad(tmp_path, bad, 20, 8, {})
     assert error.value.message.count("reason") == 3

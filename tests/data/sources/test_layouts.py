@@ -18,7 +18,7 @@ from dbtssl.errors import DataError
 
 
 class Tree:
-    """The real small tree, to be laid out anew: tables copied, files linked, so that the media stay as they are."""
+    """The real small tree, to be laid out again: tables copied, files linked, so that the media stay as they are."""
 
     def __init__(self, source: Path, root: Path) -> None:
         self.source, self.root = source, root

@@ -155,7 +155,7 @@ def test_a_patient_in_two_parts_is_named(folder):
     with pytest.raises(DataError, match="2 patients are in two parts") as error:
         read_lists(folder)
     assert "P2 (train and val), P3 (test and train)" in error.value.message
-    assert "mend the lists" in error.value.hint
+    assert "fix the lists" in error.value.hint
 
 
 @pytest.mark.parametrize(("one", "other"), [("7", "007"), ("7", "7.0"), ("P2", "p02")])

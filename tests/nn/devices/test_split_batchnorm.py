@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from dbtssl.errors import ConfigError
-from dbtssl.nn.split_batchnorm import SplitBatchNorm2d, split_batchnorm
+from dbtssl.nn.devices.split_batchnorm import SplitBatchNorm2d, split_batchnorm
 
 
 def trained_norm(channels: int) -> nn.BatchNorm2d:

@@ -1,6 +1,6 @@
 import torch
 
-from dbtssl.nn.distributed import gather, rank, shuffle, unshuffle, world_size
+from dbtssl.nn.devices.distributed import gather, rank, shuffle, unshuffle, world_size
 
 
 def test_alone_there_is_one_process() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dbtssl.errors import ConfigError
-from dbtssl.nn.distributed import world_size
+from dbtssl.nn.devices.distributed import world_size
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound=nn.Module)

@@ -9,9 +9,9 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from dbtssl.nn import synced_batchnorm
-from dbtssl.nn.split_batchnorm import SplitBatchNorm2d, split_batchnorm
-from dbtssl.nn.synced_batchnorm import SyncedBatchNorm, sync_batchnorm
+from dbtssl.nn.devices import synced_batchnorm
+from dbtssl.nn.devices.split_batchnorm import SplitBatchNorm2d, split_batchnorm
+from dbtssl.nn.devices.synced_batchnorm import SyncedBatchNorm, sync_batchnorm
 
 
 def network():

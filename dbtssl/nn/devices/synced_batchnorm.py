@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from dbtssl.nn.distributed import gather_with_gradient, world_size
-from dbtssl.nn.split_batchnorm import take_over
+from dbtssl.nn.devices.distributed import gather_with_gradient, world_size
+from dbtssl.nn.devices.split_batchnorm import take_over
 
 M = TypeVar("M", bound=nn.Module)
 
